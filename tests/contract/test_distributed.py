@@ -69,7 +69,7 @@ def test_two_processes_choose_the_same_weights(results):
 
 
 def test_fixed_values_that_differ_are_refused(results):
-    assert "on several processes give all the same seed" in results[1]["strangers"]
+    assert "on several processes, use the same seed" in results[1]["strangers"]
 
 
 @pytest.mark.parametrize("rule", ALONE)

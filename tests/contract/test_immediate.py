@@ -96,6 +96,6 @@ def test_rules_that_cannot_are_refused(name, rule):
     model = case.fresh()
     handle = attach(case, model, rule)
     optimizer = torch.optim.SGD(model.parameters(), 0.05)
-    with pytest.raises(bp.UserError, match="cannot teach a block while the forward pass goes on"):
+    with pytest.raises(bp.UserError, match="cannot train a block during the forward pass"):
         handle.follow(Immediate(optimizer))
     assert handle.schedule is None

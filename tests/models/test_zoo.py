@@ -43,9 +43,9 @@ cases = pytest.mark.parametrize(
 ELSEWHERE = {
     ("CLIP, its images", "dgl"): "needs targets",
     ("CLIP, its texts", "dgl"): "needs targets",
-    ("vit-pytorch", "dgl"): "lies before several blocks that learn at once",
-    ("x-transformers", "dgl"): "lies before several blocks that learn at once",
-    ("T5", "dgl"): "lies before several blocks that learn at once",
+    ("vit-pytorch", "dgl"): "comes before several blocks that learn during",
+    ("x-transformers", "dgl"): "comes before several blocks that learn during",
+    ("T5", "dgl"): "comes before several blocks that learn during",
 }
 """The pairs that are refused, with words of the reason."""
 

@@ -145,5 +145,5 @@ def test_settings_of_wrong_kinds_are_told_in_one_sentence(package: ModuleType) -
 def test_a_bank_with_two_files_of_one_task_is_refused(tmp_path: Any) -> None:
     kept().save(tmp_path)
     (tmp_path / "task-%61.safetensors").write_bytes((tmp_path / "task-a.safetensors").read_bytes())
-    with pytest.raises(UserError, match="a second file of the task 'a': remove the one"):
+    with pytest.raises(UserError, match="a second file of the task 'a': remove one of them"):
         slots.load_bank(tmp_path, converted())

@@ -1,4 +1,4 @@
-"""Networks of several kinds of input: each sub-network is trained alone, then all together."""
+"""Networks with several kinds of input: sub-networks are trained alone, then together."""
 
 from beyondprop.modalities.alone import SubNetwork, Trained, pretrain
 from beyondprop.modalities.fusion import (

@@ -1,4 +1,4 @@
-"""Each modality's sub-network is trained alone, as an independent job."""
+"""Trains each modality's sub-network alone, as an independent job."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ from beyondprop.registry.settings import plain
 
 RECORD = "record.json"
 BLOCKS = ("encoder", "project", "head")
-"""Of a sub-network, unless its recipe names others."""
+"""The default blocks of a sub-network."""
 
 NONE = slice(0, 0)
-"""No row."""
+"""Selects no rows."""
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 Head = Callable[[int], nn.Module]
-"""(features) to a module that makes the task's outputs of them."""
+"""Builds a module that maps this number of features to the task's outputs."""
 
 
 class SubNetwork(nn.Module):
-    """One modality's encoder and projection, with a head of its own.
+    """One modality's encoder and projection, with a separate head.
 
-    It is called as the encoder is.
+    It takes the same arguments as the encoder.
 
     Args:
-        encoder: Of the modality.
-        project: To the fusion's width.
-        head: To the task's outputs.
+        encoder: The modality's encoder.
+        project: Maps the encoder's features to the fusion's width.
+        head: Maps the projected features to the task's outputs.
     """
 
     def __init__(self, encoder: nn.Module, project: nn.Module, head: nn.Module) -> None:
@@ -68,15 +68,15 @@ class SubNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class OfModality:
-    """Batches of one modality: its input, and the targets, of the samples that have it.
+    """Batches of one modality: the inputs and targets of the samples that have it.
 
-    Where one sample alone of a batch has it, it goes with the samples before or behind it, if these
-    are of the same shape: a batch norm can't learn by a single one.
+    If only one sample of a batch has the modality, it joins the samples of the batch before or
+    after it, provided that their shapes match: a batch norm cannot learn from a single sample.
 
     Attributes:
         data: Batches of (inputs by name, targets).
-        name: Of the modality.
-        place: Among the network's.
+        name: The name of the modality.
+        place: The modality's index in the network.
     """
 
     data: LabelledBatches
@@ -85,7 +85,7 @@ class OfModality:
 
     @contextmanager
     def unread(self) -> Iterator[OfModality]:
-        """Give them inside in the order that they have now; behind, it is as it was."""
+        """Yield the batches in their current order; restore the data's state afterwards."""
         with unread(self.data) as data:
             yield replace(self, data=data)
 
@@ -93,14 +93,14 @@ class OfModality:
         return length(self.data)
 
     def __iter__(self) -> Iterator[Labelled]:
-        held: list[Labelled] = []  # a batch, and a single sample behind it
+        held: list[Labelled] = []  # a batch, and possibly a single sample after it
         gave = False
         for inputs, targets in self.data:
             own = inputs.get(self.name)
             if own is None:
                 raise UserError(
-                    f"a batch has no '{self.name}', so that its sub-network can't be trained on "
-                    f"it: name samples without it by '{PRESENT}', or leave the batch out"
+                    f"a batch has no '{self.name}', so its sub-network can't be trained on it: "
+                    f"mark samples without it in '{PRESENT}', or leave the batch out"
                 )
             if PRESENT not in inputs:
                 yield own, targets
@@ -113,17 +113,17 @@ class OfModality:
         yield from together(held)
         if not gave:
             raise UserError(
-                f"no sample has '{self.name}', so that its sub-network can't be trained or judged: "
-                "leave the modality out, or divide the data otherwise"
+                f"no sample has '{self.name}', so its sub-network can't be trained or validated: "
+                "leave the modality out, or split the data differently"
             )
 
 
 def ready(held: list[Labelled], size: int) -> list[Labelled]:
-    """Return what of the held batches need not wait for a neighbour of a single sample any more.
+    """Return the held batches that no single sample can join any more.
 
     Args:
-        held: The last of them is new; those that are returned are taken out.
-        size: Of the batch of which it is the part that has the modality.
+        held: Batches, the new one last; those that are returned are removed.
+        size: The full size of the batch from which the last one was selected.
     """
     if len(held) > 1 and samples(held[-2]) == 1 < size:
         held[-2:] = together(held[-2:])
@@ -134,12 +134,12 @@ def ready(held: list[Labelled], size: int) -> list[Labelled]:
 
 
 def samples(batch: Labelled) -> int:
-    """Return how many samples a batch has."""
+    """Return the number of samples in a batch."""
     return len(next(leaves(batch[1])))
 
 
 def together(batches: list[Labelled]) -> list[Labelled]:
-    """Return the samples of two batches as one; the batches, where these have other shapes."""
+    """Return two batches concatenated, or unchanged if their shapes differ."""
     if len({form(taken(each, NONE)) for each in batches}) != 1 or len(batches) < 2:
         return batches
     pairs = zip(*map(leaves, batches), strict=True)
@@ -148,7 +148,7 @@ def together(batches: list[Labelled]) -> list[Labelled]:
 
 
 def taken(value: Any, rows: Tensor | slice) -> Any:
-    """Return the rows of tensors."""
+    """Return the given rows of each tensor."""
     return replaced(value, lambda x: x[rows])
 
 
@@ -157,11 +157,11 @@ class Trained:
     """A sub-network that was trained alone.
 
     Attributes:
-        name: Of the modality.
-        network: It, with its own head, in eval mode.
-        record: How its training went: ``errors`` and ``validation`` by epoch, the ``best`` epoch,
-            of which it has the weights, ``steps``, ``samples``, floating-point ``operations``, and
-            ``seconds`` of each epoch's steps on the machine that trained it.
+        name: The name of the modality.
+        network: The sub-network with its own head, in eval mode.
+        record: The course of its training: ``errors`` and ``validation`` by epoch, the ``best``
+            epoch, whose weights it has, ``steps``, ``samples``, floating-point ``operations``, and
+            the ``seconds`` of each epoch's steps on the machine that trained it.
     """
 
     name: str
@@ -171,18 +171,18 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What a job does: a sub-network is trained until its own validation loss rises, and kept.
+    """A job that trains a sub-network until its validation loss stops falling, and stores it.
 
     Attributes:
-        name: Of the modality.
-        network: Its sub-network, as it begins.
-        data: Of the modality alone.
-        validation: The same.
-        loss: (outputs, targets) to a scalar.
-        recipe: How it is trained.
-        patience: Epochs without a lower validation loss, behind which it ends.
-        folder: Keeps it.
-        asked: What decides the result.
+        name: The name of the modality.
+        network: The sub-network in its initial state.
+        data: Training data of this modality alone.
+        validation: Validation data of this modality alone.
+        loss: Maps (outputs, targets) to a scalar.
+        recipe: The training recipe.
+        patience: Epochs without a lower validation loss after which training stops.
+        folder: Stores the weights and the record.
+        asked: Everything that determines the result.
     """
 
     name: str
@@ -197,11 +197,11 @@ class Lesson:
 
     @property
     def title(self) -> str:
-        """Its name as people read it."""
+        """The job's displayed name."""
         return f"{self.name} alone"
 
     def earlier(self) -> dict[str, Any] | None:
-        """Return the record of what an earlier call has finished."""
+        """Return the record that an earlier call completed, or None."""
         found, kept = read_json(self.folder / RECORD), self.folder / WEIGHTS
         if found is None or found.get("asked") != self.asked or not kept.exists():
             return None
@@ -214,7 +214,7 @@ class Lesson:
         return found
 
     def work(self, progress: Progress) -> dict[str, Any]:
-        """Train and keep the sub-network; return its record."""
+        """Train and store the sub-network; return its record."""
         with threads_set(self.recipe.threads):
             return self._done(progress)
 
@@ -246,28 +246,28 @@ def pretrain(
     workers: Workers = SERIAL,
     progress: Progress | None = None,
 ) -> dict[str, Trained]:
-    """Train each modality's sub-network alone, and put encoders and projections into the network.
+    """Train each modality's sub-network alone; load encoders and projections into the network.
 
-    Each ends on its own validation curve, as modalities converge at different speeds (Ismail, Hasan
-    and Ishtiaq, arXiv 2011.06102). What is finished in the folder is not done again.
+    Each stops on its own validation curve, as modalities converge at different speeds (Ismail,
+    Hasan and Ishtiaq, arXiv 2011.06102). Sub-networks already complete in the folder are reused.
 
     Args:
-        network: What learns; its fusion and its head do not.
-        data: Batches of (inputs by name, targets). They may come in another order in each pass, as
-            of a DataLoader that shuffles: each modality gets them in the orders that they would
-            have now, whoever else is or was trained, and the data is left as it was.
-        validation: The same, by which training ends.
-        loss: (outputs, targets) to a scalar.
+        network: The network whose encoders and projections learn; its fusion and head do not.
+        data: Batches of (inputs by name, targets). Their order may change in each pass, as with a
+            DataLoader that shuffles: each modality gets the orders that would come next now,
+            whichever other modalities are or were trained. The state of the data is restored.
+        validation: Batches in the same form, which decide when training stops.
+        loss: Maps (outputs, targets) to a scalar.
         head: Builds the temporary head of a sub-network from the fusion's width.
-        folder: Keeps sub-networks.
-        recipe: How sub-networks are trained, or by the names of modalities how each is. Blocks are
-            those of `SubNetwork`, each of its three modules by default.
-        patience: Epochs without a lower validation loss, behind which a training ends.
-        workers: Who trains; this process alone by default. Data goes to each of them.
-        progress: Bars to draw on.
+        folder: Stores the sub-networks.
+        recipe: One recipe for all sub-networks, or one for each modality, by name. Blocks are those
+            of `SubNetwork`, each of its three modules by default.
+        patience: Epochs without a lower validation loss after which a sub-network's training stops.
+        workers: The workers that train; this process alone by default. Each receives the data.
+        progress: Draws the progress bars.
 
     Returns:
-        Each sub-network with its temporary head.
+        Each sub-network with its temporary head, by modality.
 
     Raises:
         UserError: There is no data, a recipe lacks a modality, a rule can't teach an encoder, or no
@@ -305,15 +305,15 @@ def train_alone(
     """Train a sub-network in place; leave it in eval mode, with its best weights.
 
     Args:
-        network: That learns.
-        data: Of the modality alone.
-        stopping: When training ends, by which loss.
-        recipe: How it is trained.
-        progress: Bars to draw on.
-        title: Of the bar.
+        network: The sub-network.
+        data: Data of the modality alone.
+        stopping: Decides when training stops, and holds the loss.
+        recipe: The training recipe.
+        progress: Draws the progress bar.
+        title: The title of the bar.
 
     Returns:
-        How its training went, as `Trained` has it.
+        The course of its training, as in `Trained`.
 
     Raises:
         DivergedError: A loss is no longer a number.
@@ -338,10 +338,10 @@ def train_alone(
 
 @contextmanager
 def normalised(network: nn.Module, title: str) -> Iterator[None]:
-    """Say in one sentence that a batch norm can't learn by a single sample.
+    """Raise one clear sentence if a batch norm receives a single sample.
 
     Raises:
-        UserError: It got one.
+        UserError: A batch norm received a single sample.
     """
     try:
         yield
@@ -350,12 +350,12 @@ def normalised(network: nn.Module, title: str) -> Iterator[None]:
             raise
         raise UserError(
             f"{title} failed: {one_line(error)}; a batch norm needs several samples that have the "
-            "modality: take larger batches, or another norm"
+            "modality: use larger batches or another norm"
         ) from error
 
 
 def put(network: MultimodalNetwork, made: Mapping[str, Trained]) -> None:
-    """Give a network the weights of sub-networks, but for their heads."""
+    """Load the weights of sub-networks, except their heads, into a network."""
     for name, each in made.items():
         network.encoders[name].load_state_dict(each.network.encoder.state_dict())
         network.fusion.project[name].load_state_dict(each.network.project.state_dict())
@@ -374,14 +374,14 @@ def lesson(
     """Return the job of one modality; see `pretrain`.
 
     Args:
-        network: That has it.
-        name: Of the modality.
-        parts: Data and validation data.
-        loss: As `pretrain` takes it.
-        head: As `pretrain` takes it.
-        recipe: How the sub-network is trained.
-        patience: As `pretrain` takes it.
-        folder: Of all of them.
+        network: The network of all modalities.
+        name: The name of the modality.
+        parts: Training data and validation data.
+        loss: As in `pretrain`.
+        head: As in `pretrain`.
+        recipe: The training recipe of the sub-network.
+        patience: As in `pretrain`.
+        folder: The folder of all jobs.
     """
     place = network.modalities.index(name)
     data, validation = (OfModality(each, name, place) for each in parts)
@@ -401,11 +401,11 @@ def lesson(
 
 
 def digest_of_data(data: OfModality, seed: int) -> str:
-    """Return the SHA-256 of batches in the order of one pass; they are left as they were.
+    """Return the SHA-256 of batches in the order of one pass; restore the data's state.
 
     Args:
-        data: Of a modality.
-        seed: Of PyTorch's generator, from which a loader that shuffles may draw its order.
+        data: The batches of one modality.
+        seed: The seed of PyTorch's generator, from which a loader that shuffles may draw its order.
     """
     with generators_kept(), data.unread() as found:
         torch.manual_seed(seed)
@@ -413,7 +413,7 @@ def digest_of_data(data: OfModality, seed: int) -> str:
 
 
 def subnetwork(network: MultimodalNetwork, name: str, head: Head, seed: int) -> SubNetwork:
-    """Return a copy of one modality's part of a network, with a fresh head drawn by a seed."""
+    """Return a copy of one modality's part of a network, with a new head drawn from a seed."""
     encoder, project = network.encoders[name], network.fusion.project[name]
     devices = {each.device for each in network.parameters()}
     with generators_kept(devices):
@@ -428,19 +428,19 @@ def recipes_of(
     """Return the recipe of each modality.
 
     Raises:
-        UserError: One has none, or there is one of another name.
+        UserError: A modality has no recipe, or a recipe names no modality.
     """
     if recipe is None or isinstance(recipe, Recipe):
         return dict.fromkeys(network.modalities, recipe or Recipe())
     if set(recipe) != set(network.modalities):
         raise UserError(
-            f"recipes are of {', '.join(recipe)} and modalities are "
-            f"{', '.join(network.modalities)}: name one for each"
+            f"there are recipes for {', '.join(recipe)}, but the modalities are "
+            f"{', '.join(network.modalities)}: give one recipe for each"
         )
     return {name: recipe[name] for name in network.modalities}
 
 
 def told(record: Mapping[str, Any]) -> str:
-    """Return a sub-network's record in one line."""
+    """Return a sub-network's record as one line."""
     best = record["validation"][record["best"]]
     return f"{record['title']} · validation loss {best:.4f} in epoch {record['best']}"

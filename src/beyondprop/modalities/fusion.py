@@ -1,7 +1,7 @@
-"""How what encoders give is joined; a modality that is missing has no part in it.
+"""Ways to fuse the encoders' features; a missing modality does not contribute.
 
-Each first maps the features of every modality to vectors of one width, ``z_m = P_m h_m``, which are
-zeros where the modality is missing.
+Each fusion first maps the features of every modality to vectors of one width, ``z_m = P_m h_m``,
+which are zeros where the modality is missing.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from beyondprop.errors import UserError, check_type
 
 
 class Fusion(nn.Module, ABC):
-    """Joins the features of modalities.
+    """Fuses the features of modalities.
 
     Args:
-        widths: Features of each modality, by name, in order.
-        width: Of each modality's vector.
+        widths: The number of features of each modality, by name, in order.
+        width: The width of each modality's vector.
 
     Attributes:
-        features: Of what it returns.
+        features: The number of features that it returns.
 
     Raises:
         UserError: A width is not above zero, there is no modality, or a name can't be
@@ -44,10 +44,10 @@ class Fusion(nn.Module, ABC):
         self.project = nn.ModuleDict({name: nn.Linear(own, width) for name, own in widths.items()})
 
     def forward(self, hidden: Mapping[str, Tensor], present: Tensor) -> Tensor:
-        """Return what the head sees.
+        """Return the head's input.
 
         Args:
-            hidden: ``(batch, features)`` of each modality that is given.
+            hidden: The features, ``(batch, features)``, of each modality that is given.
             present: Which modalities each sample has, ``(batch, modalities)`` bool; at least one.
 
         Returns:
@@ -56,15 +56,15 @@ class Fusion(nn.Module, ABC):
         return self.joined(self.vectors(hidden, present), present)
 
     def trust(self, hidden: Mapping[str, Tensor], present: Tensor) -> Tensor:
-        """Return the weight that each modality has, ``(batch, modalities)``; it adds up to one.
+        """Return the weight of each modality, ``(batch, modalities)``; each row sums to one.
 
         Raises:
-            UserError: This fusion has no such weights.
+            UserError: This fusion has no weights of modalities.
         """
         found = self.weights(self.vectors(hidden, present), present)
         if found is None:
             raise UserError(
-                f"{type(self).__name__} has no weight for each modality: take Attention, Gating or "
+                f"{type(self).__name__} has no weight for each modality: use Attention, Gating or "
                 "CrossAttention"
             )
         return found
@@ -80,7 +80,7 @@ class Fusion(nn.Module, ABC):
 
     @abstractmethod
     def joined(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """Return what the head sees, ``(batch, features)``.
+        """Return the head's input, ``(batch, features)``.
 
         Args:
             vectors: ``(batch, modalities, width)``, zeros where a modality is missing.
@@ -88,40 +88,40 @@ class Fusion(nn.Module, ABC):
         """
 
     def weights(self, vectors: Tensor, present: Tensor) -> Tensor | None:
-        """Return the weight of each modality, ``(batch, modalities)``, None where there is none."""
+        """Return the weight of each modality, ``(batch, modalities)``, or None if there is none."""
         del vectors, present
         return None
 
 
 def check_names(names: Iterable[str]) -> None:
-    """See that modules can be called by the names of modalities, and inputs be given by them.
+    """Raise unless the names of modalities can name modules and keyword arguments.
 
     Raises:
-        UserError: One can't.
+        UserError: A name can't.
     """
     for name in names:
         if not isinstance(name, str) or not name or "." in name:
             raise UserError(
-                f"a modality can't be named {name!r}: a name is a text without dots, as parameters "
-                "are called by it"
+                f"a modality can't be named {name!r}: choose a text without dots, as the name "
+                "becomes part of parameters' names"
             )
         if name == "self" or hasattr(nn.ModuleDict(), name):
             raise UserError(
-                f"a modality can't be named '{name}', which PyTorch's modules use for themselves: "
-                f"name it '{name}_input', say"
+                f"a modality can't be named '{name}', which PyTorch's modules use internally: "
+                f"name it '{name}_input', for example"
             )
 
 
 class Attention(Fusion):
     """One weight for each modality of a sample: ``α = softmax_m(v_mᵀ tanh(U [z_1; …; z_M]))``.
 
-    The head sees ``[α_1 z_1; …; α_M z_M]``. Ismail, Hasan and Ishtiaq, "Improving multimodal
+    The head's input is ``[α_1 z_1; …; α_M z_M]``. Ismail, Hasan and Ishtiaq, "Improving multimodal
     accuracy through modality pre-training and attention", arXiv 2011.06102.
 
     Args:
-        widths: Features of each modality, by name, in order.
-        width: Of each modality's vector.
-        hidden: Rows of ``U``; as many as `width` by default.
+        widths: The number of features of each modality, by name, in order.
+        width: The width of each modality's vector.
+        hidden: The number of rows of ``U``; `width` by default.
     """
 
     def __init__(self, widths: Mapping[str, int], width: int, hidden: int | None = None) -> None:
@@ -131,24 +131,24 @@ class Attention(Fusion):
         self.score = nn.Linear(hidden or width, len(widths), bias=False)
 
     def joined(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """Return the weighted vectors, one behind another."""
+        """Return the weighted vectors, concatenated."""
         return (self.weights(vectors, present)[..., None] * vectors).flatten(1)
 
     def weights(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """Return α: exactly zero where a modality is missing."""
+        """Return α, which is exactly zero where a modality is missing."""
         scores: Tensor = self.score(self.mix(vectors.flatten(1)).tanh())  # (batch, modalities)
         return scores.masked_fill(~present, -torch.inf).softmax(-1)
 
 
 class Concatenation(Fusion):
-    """The vectors, one behind another."""
+    """The vectors, concatenated."""
 
     def __init__(self, widths: Mapping[str, int], width: int) -> None:
         super().__init__(widths, width)
         self.features = len(widths) * width
 
     def joined(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """Return them."""
+        """Return the concatenated vectors."""
         del present
         return vectors.flatten(1)
 
@@ -157,7 +157,7 @@ class Gating(Fusion):
     """A gate for each feature of each modality: ``Σ_m σ(G_m [z_1; …; z_M]) * tanh(z_m)``.
 
     Arevalo et al., "Gated multimodal units for information fusion", arXiv 1702.01992, for
-    any number of modalities. A modality's weight is the share of its gates in all of them.
+    any number of modalities. A modality's weight is its share in the sum of all gates.
     """
 
     def __init__(self, widths: Mapping[str, int], width: int) -> None:
@@ -166,11 +166,11 @@ class Gating(Fusion):
         self.gate = nn.Linear(len(widths) * width, len(widths) * width)
 
     def joined(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """Return the sum of what passes the gates."""
+        """Return the sum of the gated vectors."""
         return (self._gates(vectors, present) * vectors.tanh()).sum(1)
 
     def weights(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """Return the mean gate of each modality over the sum of these."""
+        """Return the mean gate of each modality, divided by the sum over modalities."""
         open_ = self._gates(vectors, present).mean(-1)  # (batch, modalities)
         return open_ / open_.sum(1, keepdim=True)
 
@@ -180,15 +180,15 @@ class Gating(Fusion):
 
 
 class LowRankTensor(Fusion):
-    """The outer product of all vectors, each with a one behind it, times a tensor of low rank.
+    """The outer product of all vectors, each with a one appended, times a tensor of low rank.
 
     Liu et al., "Efficient low-rank multimodal fusion with modality-specific factors", ACL 2018,
-    ``Σ_r Π_m W_m^r [z_m; 1]``. A missing modality leaves its constant factor.
+    ``Σ_r Π_m W_m^r [z_m; 1]``. A missing modality contributes only its constant factor.
 
     Args:
-        widths: Features of each modality, by name, in order.
-        width: Of each modality's vector, and of what is returned.
-        rank: Of the tensor.
+        widths: The number of features of each modality, by name, in order.
+        width: The width of each modality's vector and of the result.
+        rank: The rank of the tensor.
     """
 
     def __init__(self, widths: Mapping[str, int], width: int, rank: int = 4) -> None:
@@ -214,30 +214,31 @@ class CrossAttention(Fusion):
     """Every modality attends to all: one layer of attention with modalities as tokens.
 
     As in Tsai et al., "Multimodal transformer for unaligned multimodal language sequences", ACL
-    2019, on one vector a modality; what a modality reads of the others is added to its own. A
-    modality's weight is the mean attention that it gets from those that are there.
+    2019, on one vector for each modality; the attention's output is added to the modality's own
+    vector. A modality's weight is the mean attention that it gets from the modalities that are
+    present.
 
     Args:
-        widths: Features of each modality, by name, in order.
-        width: Of each modality's vector.
-        heads: Of the attention.
+        widths: The number of features of each modality, by name, in order.
+        width: The width of each modality's vector.
+        heads: The number of attention heads.
     """
 
     def __init__(self, widths: Mapping[str, int], width: int, heads: int = 2) -> None:
         super().__init__(widths, width)
         if width % heads:
-            raise UserError(f"a width of {width} cannot be shared by {heads} heads")
+            raise UserError(f"a width of {width} is not divisible by {heads} heads")
         self.features = len(widths) * width
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
 
     def joined(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """Return each modality's vector with what it reads, one behind another."""
+        """Return each modality's vector plus its attention output, concatenated."""
         read, _ = self.attention(vectors, vectors, vectors, key_padding_mask=~present)
         out: Tensor = (vectors + read) * present[..., None]
         return out.flatten(1)
 
     def weights(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """Return the mean over heads and over the modalities that are there."""
+        """Return the mean attention over heads and over the modalities that are present."""
         _, found = self.attention(
             vectors, vectors, vectors, key_padding_mask=~present, need_weights=True
         )  # (batch, reading, read)

@@ -1,4 +1,4 @@
-"""Ways to join modalities by name, for comparisons that try several."""
+"""Fusions by name, for comparisons that try several."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Joining:
     """A kind of fusion with its settings, for modalities of any widths.
 
     Attributes:
-        kind: (widths, width, and the settings by name) to a fusion; a class of it, say.
-        settings: By name.
+        kind: Builds a fusion from widths, a width, and the settings by name; a class, for example.
+        settings: Settings by name.
     """
 
     kind: Callable[..., Fusion]
@@ -38,8 +38,8 @@ class Joining:
         """Return a fusion of modalities.
 
         Args:
-            widths: Features of each modality, by name, in order.
-            width: Of each modality's vector.
+            widths: The number of features of each modality, by name, in order.
+            width: The width of each modality's vector.
         """
         return self.kind(widths, width, **self.settings)
 
@@ -50,7 +50,7 @@ def attention(hidden: Count | None = None) -> Joining:
 
 
 def concatenation() -> Joining:
-    """The vectors of modalities, one behind another."""
+    """The vectors of modalities, concatenated."""
     return Joining(Concatenation)
 
 
@@ -65,7 +65,7 @@ def low_rank(rank: Count = 4) -> Joining:
 
 
 def cross_attention(heads: Count = 2) -> Joining:
-    """Each modality's vector with what it reads of the others (after Tsai et al. 2019)."""
+    """Each modality's vector plus its attention to the others (after Tsai et al. 2019)."""
     return Joining(CrossAttention, {"heads": heads})
 
 
@@ -85,16 +85,17 @@ FUSIONS: Registry[Joining] = Registry(
 
 
 def joined_by(network: MultimodalNetwork, joining: Joining) -> MultimodalNetwork:
-    """Return a network with another fusion; its encoders, projections and head stay its own.
+    """Return a network with another fusion, but the same encoders, projections and head.
 
-    A head that is one linear layer is drawn again if the fusion returns another number of features.
+    A head that is a single linear layer is replaced by a new one if the fusion returns another
+    number of features.
 
     Args:
-        network: It must not be used afterwards: the returned network has its modules.
-        joining: Makes the fusion.
+        network: Must not be used afterwards, as the returned network has its modules.
+        joining: Builds the fusion.
 
     Raises:
-        UserError: The head is another module and takes another number of features.
+        UserError: The fusion returns another number of features, and the head is not linear.
     """
     old, head = network.fusion, network.head
     fusion = joining(old.widths, old.width)

@@ -1,4 +1,4 @@
-"""All sub-networks are trained together: first what joins them, then everything."""
+"""Trains all sub-networks together: first the fusion and the head alone, then everything."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from beyondprop.pieces.training import Course, Labelled, LabelledBatches, Recipe
 from beyondprop.pieces.unread import unread
 
 BLOCKS = ("encoders.*", "fusion", "head")
-"""Of a network, unless the recipe names others."""
+"""The default blocks of a network."""
 
 
 @dataclass(frozen=True)
 class Together(Course[Labelled]):
-    """A whole network is taught by targets.
+    """Training of a complete network on targets.
 
     Attributes:
-        handle: Of the rule that teaches it.
-        network: It.
+        handle: The attachment of the rule that trains the network.
+        network: The network.
         data: Batches of (inputs by name, targets).
-        balancing: What happens in each step.
-        recipe: How it is trained.
-        rates: By which the learning rate of a modality's encoder and projection is multiplied.
-        rested: Whether encoders and projections are left as they are, batch norms too.
+        balancing: Computes the gradients of each step.
+        recipe: The training recipe.
+        rates: Factors for the learning rates of modalities' encoders and projections.
+        rested: Whether encoders and projections are in eval mode, so that batch norms don't change.
     """
 
     handle: Attachment
@@ -52,11 +52,11 @@ class Together(Course[Labelled]):
 
     @property
     def steps(self) -> int:
-        """Those of the data."""
+        """The number of batches in the data."""
         return len(self.data)
 
     def batches(self, epoch: int) -> Iterable[Labelled]:
-        """Return the data, whose order is its own."""
+        """Return the data, which determines its own order."""
         del epoch
         if self.rested:
             self.network.encoders.eval()
@@ -68,16 +68,16 @@ class Together(Course[Labelled]):
         return self.differentiate(batch)
 
     def differentiate(self, batch: Labelled) -> Tensor:
-        """Add what balancing makes of the gradients, and return the joint loss."""
+        """Add the balanced gradients, and return the joint loss."""
         inputs, targets = batch
-        return self.balancing.differentiate(inputs, targets)  # which gives rules their targets
+        return self.balancing.differentiate(inputs, targets)  # passes the targets to rules
 
     def rows(self, batch: Labelled) -> int:
-        """Return those of the targets."""
+        """Return the number of rows of the targets."""
         return len(next(leaves(batch[1])))
 
     def parameters(self) -> Iterable[Any]:
-        """Return a group for each modality with a rate of its own, and one of all else."""
+        """Return a group for each modality with its own rate, and one for everything else."""
         network, groups, grouped = self.network, list[dict[str, Any]](), set[int]()
         for name, rate in self.rates.items():
             own = [
@@ -102,16 +102,17 @@ class Together(Course[Labelled]):
 
 @dataclass(frozen=True)
 class Joined:
-    """How the joint training went.
+    """The course of the joint training.
 
     Attributes:
-        errors: The mean loss of each epoch's steps, those of the fusion alone first.
-        validation: The validation loss of each epoch in which all is trained.
-        best: The epoch of these whose weights the network has.
-        steps: How many there were.
-        operations: Floating-point operations of all steps; validation is left out.
-        scores: Of each epoch in which all is trained, as `join` is asked for.
-        seconds: Of each epoch's steps, on this machine, those of the fusion alone first.
+        errors: The mean loss of each epoch's steps; epochs of the fusion alone come first.
+        validation: The validation loss of each epoch in which everything is trained.
+        best: The epoch, among these, whose weights the network has.
+        steps: The number of steps.
+        operations: Floating-point operations of all steps, without validation.
+        scores: The score of each epoch in which everything is trained, if `join` gets one.
+        seconds: The time of each epoch's steps on this machine; epochs of the fusion alone come
+            first.
     """
 
     errors: tuple[float, ...]
@@ -138,33 +139,34 @@ def join(
     score: Callable[[nn.Module], float] | None = None,
     progress: Progress | None = None,
 ) -> Joined:
-    """Train the whole network, in place; leave it in eval mode with its best weights.
+    """Train the complete network in place; leave it in eval mode with its best weights.
 
-    At first encoders and projections may be left as `pretrain` made them, so that the fusion learns
-    which modality to trust; then all is trained (Ismail, Hasan and Ishtiaq, arXiv 2011.06102).
+    Encoders and projections may stay fixed at first, as `pretrain` left them, so that the fusion
+    learns which modality to trust; then everything is trained (Ismail, Hasan and Ishtiaq, arXiv
+    2011.06102).
 
     Args:
-        network: That learns.
+        network: The network.
         data: Batches of (inputs by name, targets).
-        validation: The same, by which the best epoch is chosen.
-        loss: (outputs, targets) to a scalar.
-        head: Builds the heads of single modalities from the fusion's width, where balancing needs
-            such.
-        recipe: How it is trained, by any rule. Its blocks are the encoders, the fusion and the head
-            by default.
-        rates: By which the learning rate of single modalities is multiplied, by name.
-        warm: Epochs before, in which the fusion and the head alone are trained.
-        patience: Epochs without a lower validation loss, behind which training ends; None: all of
-            the recipe's are done.
-        balance: How modalities are kept in step; nothing is done for it by default.
-        score: (network) to a number, such as its accuracy on validation data, that is kept of each
-            epoch in which all is trained.
-        progress: Bars to draw on.
+        validation: Batches in the same form, which select the best epoch.
+        loss: Maps (outputs, targets) to a scalar.
+        head: Builds the heads of single modalities from the fusion's width, if the balance needs
+            them.
+        recipe: The training recipe, with any rule. Its blocks are the encoders, the fusion and the
+            head by default.
+        rates: Factors for the learning rates of modalities, by name.
+        warm: The number of epochs at first in which only the fusion and the head are trained.
+        patience: Epochs without a lower validation loss after which training stops; None runs all
+            of the recipe's epochs.
+        balance: How modalities are kept balanced; plain joint training by default.
+        score: Maps the network to a number, such as its accuracy on validation data, which is
+            recorded for each epoch in which everything is trained.
+        progress: Draws the progress bars.
 
     Raises:
         DivergedError: A loss is no longer a number.
-        UserError: A rate is of no modality, a rule or a balancing method can't teach the network,
-            or there is no data.
+        UserError: A rate names no modality, a rule or a balance can't teach the network, or there
+            is no data.
     """
     own, multiplied = recipe or Recipe(), dict(rates or {})
     if unknown := set(multiplied) - set(network.modalities):
@@ -185,7 +187,7 @@ def join(
         steps, operations = 0, 0.0
         if warm:
             plain = Joint().begin(network, heads, loss)
-            # How often the data was read, and its generator, are those of what follows.
+            # Restored afterwards: the joint epochs read the data as if this phase had not run.
             with resting(network), taught(network, blocked) as handle, unread(data) as before:
                 once = replace(blocked, epochs=warm, steps=None)
                 course = Together(handle, network, before, plain, once, {}, rested=True)
@@ -209,7 +211,7 @@ def join(
 
 @contextmanager
 def resting(network: MultimodalNetwork) -> Iterator[None]:
-    """Leave encoders and projections as they are inside."""
+    """Freeze encoders and projections inside the context."""
     own = [*network.encoders.parameters(), *network.fusion.project.parameters()]
     learned = [each.requires_grad for each in own]
     try:
@@ -222,7 +224,7 @@ def resting(network: MultimodalNetwork) -> Iterator[None]:
 
 
 def heads_of(network: MultimodalNetwork, head: Head, seed: int) -> nn.ModuleDict:
-    """Return fresh heads of single modalities, drawn by a seed."""
+    """Return new heads of single modalities, drawn from a seed."""
     with generators_kept({each.device for each in network.parameters()}):
         torch.manual_seed(seed)
         made = nn.ModuleDict({name: head(network.fusion.width) for name in network.modalities})

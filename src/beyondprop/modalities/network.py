@@ -1,4 +1,4 @@
-"""A network with a sub-network for each kind of input, and what joins them."""
+"""A network with an encoder for each kind of input, a fusion and a head."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from beyondprop.errors import UserError, check_type
 from beyondprop.modalities.fusion import Fusion
 
 PRESENT = "present"
-"""The name under which inputs say which modalities each sample has."""
+"""The name of the input that says which modalities each sample has."""
 
 
 class MultimodalNetwork(nn.Module):
-    """An encoder for each modality, a fusion of what they give, and a head.
+    """An encoder for each modality, a fusion of their features, and a head.
 
-    It is called with an input by name for each modality, `model(image=x, audio=y)`. An input is
-    what its encoder is called with: a tensor, or a tuple or mapping of them. A modality that is not
-    named, or None, is missing for the whole batch, and its encoder does not run. Of single samples
-    ``present``, a mask ``(batch, modalities)`` in the encoders' order, says which modalities they
-    have. What is missing may be anything: the encoder reads that of another sample of the batch in
-    its place, and the fusion leaves it out. A batch norm in an encoder sees that sample again.
+    Call it with one named input for each modality, `model(image=x, audio=y)`. An input holds its
+    encoder's arguments: a tensor, or a tuple or mapping of tensors. A modality that is not named,
+    or is None, is missing for the complete batch, and its encoder does not run. ``present``, a mask
+    ``(batch, modalities)`` in the encoders' order, says which modalities each sample has. The input
+    of a missing modality may have any value: its encoder receives that of another sample of the
+    batch instead, and the fusion leaves it out. A batch norm in an encoder counts that sample
+    again.
 
     Args:
-        encoders: Any modules, by the names of modalities; they return ``(batch, features)``.
-        fusion: Joins what they return; its widths have the same names.
-        head: From the fusion's features to the outputs.
-        dropout: The share of modalities of samples that are left out in training, drawn by
-            PyTorch's global generator; each sample keeps at least one.
+        encoders: Modules that return ``(batch, features)``, by the names of modalities.
+        fusion: Fuses the encoders' features; its widths have the same names.
+        head: Maps the fusion's features to the outputs.
+        dropout: The probability that a sample's modality is left out in training, drawn by
+            PyTorch's global generator; each sample keeps at least one modality.
 
     Raises:
         UserError: Names differ, or the share is not from 0 to less than 1.
@@ -49,15 +50,15 @@ class MultimodalNetwork(nn.Module):
         check_type("the encoders", encoders, Mapping, "a mapping of names to modules")
         for name, encoder in encoders.items():
             check_type(f"the encoder of {name}", encoder, nn.Module, "a torch.nn.Module")
-        check_type("the fusion", fusion, Fusion, "one of modalities, as Concatenation(...)")
+        check_type("the fusion", fusion, Fusion, "a fusion such as Concatenation(...)")
         check_type("the head", head, nn.Module, "a torch.nn.Module")
         check_type("dropout", dropout, (float, int), "a number")
         if PRESENT in encoders:
             raise UserError(f"a modality can't be named '{PRESENT}', the name of the samples' mask")
         if list(encoders) != list(fusion.widths):
             raise UserError(
-                f"the encoders are {', '.join(encoders)} and the fusion is of "
-                f"{', '.join(fusion.widths)}: name the same in the same order"
+                f"the encoders are {', '.join(encoders)}, but the fusion joins "
+                f"{', '.join(fusion.widths)}: name the same modalities in the same order"
             )
         if not 0 <= dropout < 1:
             raise UserError(f"dropout must be from 0 to less than 1, not {dropout}")
@@ -68,7 +69,7 @@ class MultimodalNetwork(nn.Module):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Their names, in order."""
+        """The names of the modalities, in order."""
         return tuple(self.encoders)
 
     def forward(self, present: Tensor | None = None, **inputs: Any) -> Any:
@@ -77,7 +78,7 @@ class MultimodalNetwork(nn.Module):
         Args:
             present: Which modalities each sample has, ``(batch, modalities)`` bool; by default all
                 that are given.
-            inputs: Of the modalities, by name.
+            inputs: The inputs of modalities, by name.
 
         Raises:
             UserError: There is no sample, one has no modality at all, a name is unknown, or an
@@ -89,18 +90,18 @@ class MultimodalNetwork(nn.Module):
         """Return the weight that the fusion gives each modality, ``(batch, modalities)``.
 
         Raises:
-            UserError: As `forward`; or this fusion has no such weights.
+            UserError: As in `forward`, or this fusion has no weights of modalities.
         """
         return self.fusion.trust(*self.encoded(inputs, present))
 
     def encoded(
         self, inputs: Mapping[str, Any], present: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Return what encoders give, by name, and which modalities samples have.
+        """Return the encoders' features, by name, and which modalities samples have.
 
         Args:
-            inputs: Of the modalities, by name.
-            present: As `forward` takes it.
+            inputs: The inputs of modalities, by name.
+            present: As in `forward`.
 
         Returns:
             ``(batch, features)`` of each modality that is given, and ``(batch, modalities)`` bool.
@@ -140,8 +141,8 @@ class MultimodalNetwork(nn.Module):
             return named.expand(len(first), -1)
         if present.shape != (len(first), len(self.modalities)):
             raise UserError(
-                f"'{PRESENT}' must be ({len(first)}, {len(self.modalities)}), a row a sample and a "
-                f"column a modality, not {tuple(present.shape)}"
+                f"'{PRESENT}' must be ({len(first)}, {len(self.modalities)}), one row per sample "
+                f"and one column per modality, not {tuple(present.shape)}"
             )
         seen = present.bool() & named
         if not bool(seen.any(1).all()):
@@ -160,20 +161,20 @@ class MultimodalNetwork(nn.Module):
         return hidden
 
     def _dropped(self, seen: Tensor) -> Tensor:
-        """Return which modalities are left, of those that samples have: one at least."""
+        """Return which of the samples' modalities are kept: at least one for each sample."""
         draws = torch.rand(seen.shape, device=seen.device).masked_fill(~seen, -1)
         best = draws.argmax(1, keepdim=True)
         return (seen & (draws >= self.dropout)).scatter(1, best, value=True)
 
 
 def filled(inputs: Any, present: Tensor) -> Any:
-    """Return a modality's input where samples without it have that of the first one with it.
+    """Return a modality's input, where samples without it repeat the first sample that has it.
 
-    Zeros would do for most encoders; but a length of zero, say, makes NaN of the gradients.
+    Zeros would suit most encoders, but a length of zero, for example, makes gradients NaN.
 
     Args:
-        inputs: Tensors with a row a sample.
-        present: Which samples have it, ``(batch,)`` bool; at least one.
+        inputs: Tensors with one row per sample.
+        present: Which samples have the modality, ``(batch,)`` bool; at least one.
     """
     rows = torch.arange(len(present), device=present.device)
     rows = torch.where(present, rows, rows[present][0])

@@ -1,4 +1,4 @@
-"""Taking a trained network apart, training the pieces alone, and putting them together again."""
+"""Splits a trained network into pieces, trains replacements alone, and assembles them again."""
 
 from beyondprop.neighbourhoods.activations import Activations, Cached, Streamed
 from beyondprop.neighbourhoods.calls import Call, calls

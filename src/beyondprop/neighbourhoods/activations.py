@@ -1,4 +1,4 @@
-"""The calls of a neighbourhood on all data: read from a cache, or computed by the teacher again."""
+"""The calls of a neighbourhood on all data: read from a cache, or recomputed by the teacher."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ from beyondprop.pieces.data import Batch, check_again, first, length, sizes
 
 
 class Activations(ABC):
-    """The calls of one neighbourhood, in batches; the same in every pass but for their order."""
+    """The calls of one neighbourhood, in batches; only their order differs between passes."""
 
     @abstractmethod
     def batches(self, size: int, seed: int) -> Iterator[Call]:
         """Yield the calls of one pass over the data.
 
         Args:
-            size: Samples a batch, at most; see `sizes`.
-            seed: Of the order.
+            size: Samples in a batch, at most; see `sizes`.
+            seed: The seed of the order.
         """
 
     @abstractmethod
     def steps(self, size: int) -> int:
-        """Return how many batches a pass has."""
+        """Return the number of batches in a pass."""
 
     @property
     @abstractmethod
     def digest(self) -> str:
-        """What tells them from others, as far as it is known."""
+        """A digest that identifies these activations, as far as they are known."""
 
     @property
     @abstractmethod
     def operations(self) -> int:
-        """Floating-point operations by which a sample is made each time that it is given."""
+        """Floating-point operations that computing one sample takes, each time it is used."""
 
 
 @dataclass(frozen=True)
 class Streamed(Activations):
-    """Calls that the teacher makes anew in each pass; it ends behind the neighbourhood.
+    """Calls that the teacher computes again in each pass, which stops after the neighbourhood.
 
-    No disk is needed. The teacher runs without gradients up to the neighbourhood's end, one module
-    after another, and what a module made is gone as soon as the next ones have used it.
-    Batches are those of the data, in its order.
+    No disk is needed. The teacher runs without gradients up to the neighbourhood's end, module by
+    module, and frees each module's output once the next modules have used it. Batches are those of
+    the data, in its order.
 
     Attributes:
-        teacher: In eval mode.
-        neighbourhood: Whose calls they are.
-        data: Batches that the teacher is called with; it can be iterated again and again.
-        digest: What tells the teacher and the data from others, where that is known.
+        teacher: The teacher, in eval mode.
+        neighbourhood: The neighbourhood whose calls these are.
+        data: Batches of the teacher's inputs; they can be iterated repeatedly.
+        digest: Identifies the teacher and the data, if known.
     """
 
     teacher: nn.Module
@@ -76,17 +76,17 @@ class Streamed(Activations):
             yield calls(self.teacher, [self.neighbourhood], batch)[self.neighbourhood.name]
 
     def steps(self, size: int) -> int:
-        """Return how many batches the data has.
+        """Return the number of batches in the data.
 
         Raises:
-            UserError: It has none, or does not say.
+            UserError: The data has no batches, or no length.
         """
         del size
         return length(self.data)
 
     @property
     def operations(self) -> int:
-        """Those of the teacher up to the neighbourhood's end."""
+        """The operations of the teacher up to the neighbourhood's end."""
         counted = Operations()
         with counted:
             calls(self.teacher, [self.neighbourhood], first(next(iter(self.data)), 1))
@@ -95,12 +95,12 @@ class Streamed(Activations):
 
 @dataclass(frozen=True)
 class Cached(Activations):
-    """Calls in files of safetensors, a shard each.
+    """Calls in safetensors files, one for each shard.
 
     Attributes:
         folder: Holds the shards.
         layout: The form of the calls.
-        shards: How many samples each shard has.
+        shards: The number of samples in each shard.
         digests: The SHA-256 of each shard's file.
     """
 
@@ -110,9 +110,9 @@ class Cached(Activations):
     digests: tuple[str, ...]
 
     def batches(self, size: int, seed: int) -> Iterator[Call]:
-        """Yield calls of so many samples; shards come in a random order, and samples within each.
+        """Yield calls of this many samples; shards, and samples within each, are shuffled.
 
-        Of two shards parts are held at most.
+        Parts of at most two shards are in memory.
         """
         generator = np.random.RandomState(seed)
         held: list[Tensor] | None = None
@@ -129,7 +129,7 @@ class Cached(Activations):
                 held = [tensor[count:] for tensor in held]
 
     def steps(self, size: int) -> int:
-        """Return how many batches of this size a pass has."""
+        """Return the number of batches of this size in a pass."""
         return math.ceil(sum(self.shards) / size)
 
     @property
@@ -139,14 +139,14 @@ class Cached(Activations):
 
     @property
     def operations(self) -> int:
-        """None: they are read."""
+        """Zero, as the calls are read."""
         return 0
 
     def shard(self, number: int) -> list[Tensor]:
         """Return the tensors of a shard, ``(samples, ...)`` each, as they are stored.
 
         Raises:
-            StorageError: The file is missing, or not what was written.
+            StorageError: The file is missing, or its content has changed.
         """
         return read(self.folder, number, self.digests[number])
 

@@ -1,4 +1,4 @@
-"""What a neighbourhood of the teacher gets and gives: the data on which its student is trained."""
+"""Inputs and outputs of the teacher's neighbourhoods: the data on which students are trained."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Call:
     """One call of a neighbourhood.
 
     Attributes:
-        arguments: By position.
-        keywords: By name.
-        output: What it returned.
-        rows: Samples of the batch in which it was called.
+        arguments: Positional arguments.
+        keywords: Keyword arguments.
+        output: The returned value.
+        rows: The number of samples in the batch.
     """
 
     arguments: tuple[Any, ...]
@@ -35,7 +35,7 @@ class Call:
     rows: int
 
     def of(self, piece: nn.Module) -> Any:
-        """Return what a piece makes of the same inputs, into which it may write."""
+        """Return a piece's output for the same inputs, copied so that it may write into them."""
         arguments, keywords = copied((self.arguments, self.keywords))
         return piece(*arguments, **keywords)
 
@@ -51,19 +51,19 @@ class Call:
 
 
 class EnoughError(Exception):
-    """Ends a pass of the teacher behind the last neighbourhood that is asked for."""
+    """Ends a pass of the teacher after the last requested neighbourhood."""
 
 
 @dataclass
 class Tape:
-    """Calls as they are seen.
+    """Records calls during a pass.
 
     Attributes:
-        wanted: Neighbourhoods that are asked for.
-        stop: Whether the pass ends when all of them were called.
-        rows: Samples of the batch.
-        seen: Their calls, by name.
-        begun: Inputs of those that have begun.
+        wanted: The requested neighbourhoods.
+        stop: Whether the pass ends once all of them were called.
+        rows: The number of samples in the batch.
+        seen: Completed calls, by name.
+        begun: Inputs of the neighbourhoods that were entered, by name.
     """
 
     wanted: Sequence[Neighbourhood]
@@ -73,7 +73,7 @@ class Tape:
     begun: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
     def begin(self, each: Neighbourhood, inputs: tuple[Any, Any]) -> None:
-        """Keep the inputs of a neighbourhood's first module."""
+        """Record the inputs of a neighbourhood's first module."""
         if each.name in self.begun:
             raise UserError(
                 f"'{each.name}' runs more than once in a pass: its calls differ, and one student "
@@ -82,10 +82,10 @@ class Tape:
         self.begun[each.name] = copied(inputs)
 
     def end(self, each: Neighbourhood, output: Any) -> None:
-        """Keep the output of a neighbourhood's last module.
+        """Record the output of a neighbourhood's last module.
 
         Raises:
-            EnoughError: All were called, and the pass is to end there.
+            EnoughError: All neighbourhoods were called, and `stop` is set.
         """
         if each.name not in self.begun:
             raise UserError(
@@ -103,11 +103,11 @@ def calls(
     """Return the call of each neighbourhood in one pass of the teacher, without gradients.
 
     Args:
-        teacher: In eval mode.
-        wanted: Whose calls are returned.
-        batch: What the teacher is called with.
-        whole: Whether the pass goes on to the model's end, also where all of them were called. By
-            default it ends there, so that nothing behind is computed.
+        teacher: The teacher, in eval mode.
+        wanted: The neighbourhoods whose calls are returned.
+        batch: The teacher's inputs.
+        whole: Whether the pass continues to the model's end after all of them were called. By
+            default it stops there, so that later modules are not computed.
 
     Raises:
         UserError: The teacher is in training mode, or a neighbourhood never runs, or runs twice.
@@ -127,7 +127,7 @@ def calls(
 
 @contextmanager
 def taped(teacher: nn.Module, tape: Tape) -> Iterator[None]:
-    """Keep the calls of a pass inside."""
+    """Record the calls of passes inside the context."""
     with ExitStack() as stack:
         for each in tape.wanted:
             first, last = (teacher.get_submodule(each.modules[place]) for place in (0, -1))
@@ -139,7 +139,7 @@ def taped(teacher: nn.Module, tape: Tape) -> Iterator[None]:
                 tape.end(each, given[-1])
 
             for hook in (
-                # Before the user's hooks, which are a part of what the piece does.
+                # Before the user's hooks, which are part of the piece's computation.
                 first.register_forward_pre_hook(begun, with_kwargs=True, prepend=True),
                 last.register_forward_hook(ended),
             ):
@@ -148,12 +148,12 @@ def taped(teacher: nn.Module, tape: Tape) -> Iterator[None]:
 
 
 def copied(value: Any) -> Any:
-    """Return a value whose tensors nothing behind can change in place."""
+    """Return a value with copies of its tensors, so that later code cannot change them in place."""
     return replaced(value, lambda tensor: tensor.detach().clone())
 
 
 def check_resting(teacher: nn.Module) -> None:
-    """See that a teacher gives the same each time.
+    """Raise unless a teacher is completely in eval mode.
 
     Raises:
         UserError: A module of it is in training mode.

@@ -1,4 +1,4 @@
-"""Capture: one pass of the teacher over the data writes what each neighbourhood gets and gives."""
+"""Capture: one pass of the teacher over the data stores each neighbourhood's calls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from beyondprop.registry import check_fields, file_name
 from beyondprop.registry.limits import Positive
 
 CALLS = "calls.json"
-"""In a neighbourhood's folder: its shards. It is written last."""
+"""Lists the shards in a neighbourhood's folder; written last."""
 MIB = 2**20
 
 
@@ -34,15 +34,16 @@ class Cache:
     """How activations are stored.
 
     Attributes:
-        dtype: Of real numbers in the files: torch.float16, which has three digits and ends at
-            65,504, torch.bfloat16, which has two and no such end, or None for the teacher's own.
-        gib: GiB that all neighbourhoods take together on disk, at most, the validation data's too.
-            Where all does not fit, students see the first samples of each alone; validation data
-            takes half of the room at most.
-        shard_mib: MiB of a neighbourhood that are held before they are written.
+        dtype: The dtype of real numbers in the files: torch.float16, with three digits and a
+            maximum of 65,504, torch.bfloat16, with two digits and no such limit, or None for the
+            teacher's own.
+        gib: The limit in GiB for all neighbourhoods on disk together, including validation data. If
+            not everything fits, students get only the first samples of each; validation data uses
+            at most half of the space.
+        shard_mib: MiB of a neighbourhood that are held in memory before they are written.
 
     Raises:
-        UserError: A number is not above zero, or the dtype has no real numbers.
+        UserError: A number is not above zero, or the dtype is not a floating-point type.
     """
 
     dtype: torch.dtype | None = torch.float16
@@ -57,8 +58,8 @@ class Cache:
     def kind(self, tensor: Tensor) -> torch.dtype:
         """Return the dtype in which a tensor is stored.
 
-        A mask that is added keeps its own, whose largest number it holds; so does what holds zeros
-        alone, such as this mask where nothing is masked.
+        An additive mask keeps its own dtype, because it holds that dtype's largest number; so does
+        a tensor that holds only zeros, such as this mask when nothing is masked.
         """
         if self.dtype is None or not tensor.is_floating_point():
             return tensor.dtype
@@ -70,21 +71,21 @@ class Cache:
         return tensor.detach().to("cpu", self.kind(tensor))
 
     def width(self, tensor: Tensor) -> int:
-        """Return the bytes of a tensor as it is stored."""
+        """Return the stored size of a tensor in bytes."""
         return tensor.numel() * self.kind(tensor).itemsize
 
 
 @dataclass
 class Shelf:
-    """The shards of one neighbourhood as they are filled.
+    """The shards of one neighbourhood during a capture.
 
     Attributes:
-        folder: Of the neighbourhood.
-        layout: Of its calls.
-        cache: How they are stored.
+        folder: The folder of the neighbourhood.
+        layout: The layout of its calls.
+        cache: How the calls are stored.
         held: Tensors of batches that are not written yet.
-        counts: Samples of each shard.
-        digests: Of each shard's file.
+        counts: The number of samples in each shard.
+        digests: The digest of each shard's file.
     """
 
     folder: Path
@@ -95,7 +96,7 @@ class Shelf:
     digests: list[str] = field(default_factory=list)
 
     def add(self, rows: Sequence[Tensor]) -> None:
-        """Add the tensors of a batch, and write a shard where there are enough.
+        """Add the tensors of a batch, and write a shard when enough are held.
 
         Raises:
             UserError: A number is too large for the dtype, or the disk is full.
@@ -106,7 +107,7 @@ class Shelf:
                 wider = None if own.dtype == torch.bfloat16 else torch.bfloat16
                 raise UserError(
                     f"activations in {self.folder.name} reach {each.abs().max().item():.3g}, too "
-                    f"large for {own.dtype}: store them by Cache(dtype={wider})"
+                    f"large for {own.dtype}: store them with Cache(dtype={wider})"
                 )
         self.held.append(stored)
         held = sum(each.numel() * each.itemsize for batch in self.held for each in batch)
@@ -114,7 +115,7 @@ class Shelf:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held."""
+        """Write the held batches as a shard."""
         if not self.held:
             return
         joined = [torch.cat(parts) for parts in zip(*self.held, strict=True)]
@@ -129,9 +130,9 @@ class Part:
 
     Attributes:
         called: Its name in messages.
-        data: Batches that the teacher is called with; it can be iterated again and again, and gives
-            the same each time.
-        folder: A folder of each neighbourhood is made in it.
+        data: Batches of the teacher's inputs; they can be iterated repeatedly, with the same result
+            each time.
+        folder: Contains a folder for each neighbourhood.
     """
 
     called: str
@@ -141,13 +142,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Capturing:
-    """What is captured of a part.
+    """The capture of one part of the data.
 
     Attributes:
-        part: Of the data.
-        layouts: Of each neighbourhood's calls.
-        samples: How many, the first ones.
-        asked: What a cache must be made of to be taken again.
+        part: The part of the data.
+        layouts: The layout of each neighbourhood's calls.
+        samples: The number of samples, taken from the start.
+        asked: Everything that must match for an earlier cache to be reused.
         cache: How activations are stored.
     """
 
@@ -162,7 +163,7 @@ class Capturing:
         return self.part.folder / file_name(name)
 
     def found(self, name: str) -> Cached | None:
-        """Return the calls that an earlier capture has written, if it was asked for the same."""
+        """Return the calls that an earlier capture with the same settings wrote, or None."""
         folder = self.folder(name)
         known = read_json(folder / CALLS, f"delete {folder} and capture again")
         if known is None or known.get("asked") != self.asked:
@@ -170,26 +171,26 @@ class Capturing:
         counts, digests = known.get("shards"), known.get("digests")
         if not (_all_are(counts, int) and _all_are(digests, str) and len(counts) == len(digests)):
             raise StorageError(
-                f"{folder / CALLS} is not what a capture writes: delete {folder} and capture again"
+                f"{folder / CALLS} was not written by a capture: delete {folder} and capture again"
             )
         return Cached(folder, self.layouts[name], tuple(counts), tuple(digests))
 
     def missing(self, wanted: Sequence[Neighbourhood]) -> list[Neighbourhood]:
-        """Return the neighbourhoods whose calls are not there."""
+        """Return the neighbourhoods without stored calls."""
         return [each for each in wanted if self.found(each.name) is None]
 
     def need(self, missing: Sequence[Neighbourhood]) -> int:
-        """Return the bytes that missing calls take."""
+        """Return the size of missing calls in bytes."""
         return self.samples * bytes_a_sample(
             [self.layouts[each.name] for each in missing], self.cache
         )
 
     def clear(self) -> None:
-        """Delete all calls but those that are taken again: they take room within the limit."""
+        """Delete all calls that are not reused, as they count against the limit."""
         clear(self.part.folder, {file_name(name) for name in self.layouts if self.found(name)})
 
     def write(self, teacher: nn.Module, missing: Sequence[Neighbourhood]) -> None:
-        """Write the calls of neighbourhoods, which one pass of the teacher makes."""
+        """Write the calls of neighbourhoods in one pass of the teacher."""
         shelves = {
             each.name: Shelf(self.folder(each.name), self.layouts[each.name], self.cache)
             for each in missing
@@ -204,7 +205,7 @@ class Capturing:
 
 
 def _all_are(values: Any, kind: type) -> TypeGuard[list[Any]]:
-    """Whether values are a list of this kind alone."""
+    """Whether values are a list of only this type."""
     return isinstance(values, list) and all(type(each) is kind for each in values)
 
 
@@ -215,22 +216,22 @@ def capture(
     folder: Path,
     cache: Cache | None = None,
 ) -> dict[str, Cached]:
-    """Return the calls of all neighbourhoods, which one pass of the teacher over the data writes.
+    """Return the calls of all neighbourhoods, stored by one pass of the teacher over the data.
 
-    What an earlier capture of the same teacher and data has written as a whole is read, not
-    captured again; other calls in the folder are deleted. To see that, the data is read once more
-    than the teacher needs it.
+    Complete calls from an earlier capture of the same teacher and data are reused; other calls in
+    the folder are deleted. To compare the data, it is read one additional time.
 
     Args:
-        teacher: In eval mode.
+        teacher: The teacher, in eval mode.
         wanted: The neighbourhoods.
-        data: Batches that the teacher is called with; it can be iterated again and again, and gives
-            the same each time.
-        folder: A folder of each neighbourhood is made in it.
-        cache: How activations are stored; in half precision and 8 GiB by default.
+        data: Batches of the teacher's inputs; they can be iterated repeatedly, with the same result
+            each time.
+        folder: Contains a folder for each neighbourhood.
+        cache: How activations are stored; in half precision and up to 8 GiB by default.
 
     Raises:
-        UserError: There is no data, a neighbourhood can't be trained on its own, the disk is full.
+        UserError: There is no data, a neighbourhood can't be trained on its own, or the disk is
+            full.
         StorageError: A file cannot be written or read.
     """
     return captured(teacher, wanted, [Part("data", data, folder)], cache or Cache())[0]
@@ -241,7 +242,7 @@ def captured(
 ) -> list[dict[str, Cached]]:
     """Return the calls of all neighbourhoods for each part of the data; see `capture`.
 
-    All parts share the cache's room, and the disk must have it before the teacher runs.
+    All parts share the cache's space, which must be free on the disk before the teacher runs.
     """
     layouts = [interfaces(teacher, wanted, first_batch(part.data, part.called)) for part in parts]
     room = samples_within([[*found.values()] for found in layouts], cache)
@@ -273,10 +274,10 @@ def captured(
 
 
 def clear(folder: Path, kept: Collection[str] = ()) -> None:
-    """Delete the calls that were captured in a folder, but those of the neighbourhoods to keep.
+    """Delete the calls that were captured in a folder, except those of the neighbourhoods to keep.
 
     Raises:
-        StorageError: One cannot be deleted.
+        StorageError: A file or folder cannot be deleted.
     """
     for inner in [each for each in folder.glob("*/") if each.name not in kept]:
         try:
@@ -289,10 +290,10 @@ def clear(folder: Path, kept: Collection[str] = ()) -> None:
 
 
 def shares(counts: Sequence[int], room: int) -> list[int]:
-    """Return how many samples of each part there is room for.
+    """Return how many samples of each part fit.
 
-    Where all does not fit, parts have shares by their sizes, of which none counts above the room:
-    so no more of a part needs to be read.
+    If not everything fits, the space is divided in proportion to the sizes of the parts, where each
+    size counts at most as the total space; so no part must be read beyond that.
     """
     known = [min(count, room) for count in counts]
     whole = sum(known)
@@ -303,25 +304,25 @@ def shares(counts: Sequence[int], room: int) -> list[int]:
 
 
 def samples_within(known: Sequence[Sequence[Layout]], cache: Cache) -> int:
-    """Return of how many samples the calls fit into the cache.
+    """Return the number of samples whose calls fit into the cache.
 
     Args:
-        known: Of each part of the data the layouts of the neighbourhoods' calls.
-        cache: How they are stored.
+        known: For each part of the data, the layouts of the neighbourhoods' calls.
+        cache: How the calls are stored.
 
     Raises:
-        UserError: One sample of each part does not fit.
+        UserError: The cache can't hold one sample of each part.
     """
     sample = max(bytes_a_sample(each, cache) for each in known)
     room = int(cache.gib * GIB)
     if sample * len(known) > room:
         raise UserError(
-            f"the activations of one sample take {sample / MIB:.1f} MiB, more than the cache's "
-            f"{room / MIB:.1f} for {len(known)}: give it more, or take fewer neighbourhoods"
+            f"the activations of one sample take {sample / MIB:.1f} MiB, but the cache has "
+            f"{room / MIB:.1f} MiB for {len(known)}: give it more, or use fewer neighbourhoods"
         )
     return room // max(1, sample)
 
 
 def bytes_a_sample(known: Iterable[Layout], cache: Cache) -> int:
-    """Return the bytes that one sample takes in the cache, all neighbourhoods together."""
+    """Return the size in bytes of one sample in the cache, over all neighbourhoods."""
     return sum(cache.width(each) for layout in known for each in layout.flat(layout.sample))

@@ -1,4 +1,4 @@
-"""What a piece costs where it is used, and what its training costs."""
+"""The cost of a piece in use and in training."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from beyondprop._torch.pytrees import leaves
 from beyondprop.neighbourhoods.calls import Call
 
 ROUNDS = 7
-"""How often a piece is timed; the median counts."""
+"""How often a piece is timed; the result is the median."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one forward pass of one sample costs.
+    """The cost of one forward pass of one sample.
 
     Attributes:
-        parameters: Numbers in weights.
+        parameters: The number of parameters.
         operations: Floating-point operations, as PyTorch counts them.
-        bytes: Of weights and buffers.
+        bytes: The size of parameters and buffers in bytes.
     """
 
     parameters: int
@@ -36,8 +36,8 @@ def cost_of(piece: nn.Module, call: Call) -> Cost:
     """Return the cost of a piece in eval mode.
 
     Args:
-        piece: Takes the call's inputs.
-        call: Of one sample.
+        piece: Accepts the call's inputs.
+        call: A call of one sample.
     """
     state = [*piece.parameters(), *piece.buffers()]
     return Cost(
@@ -49,7 +49,7 @@ def cost_of(piece: nn.Module, call: Call) -> Cost:
 
 @torch.no_grad()
 def forward_operations(piece: nn.Module, call: Call) -> int:
-    """Return the operations of one forward pass on a call's inputs."""
+    """Return the floating-point operations of one forward pass on a call's inputs."""
     counted = Operations()
     with counted:
         call.of(piece)
@@ -57,9 +57,9 @@ def forward_operations(piece: nn.Module, call: Call) -> int:
 
 
 def step_operations(piece: nn.Module, call: Call) -> int:
-    """Return the operations of a forward and a backward pass on a call's inputs.
+    """Return the floating-point operations of a forward and a backward pass on a call's inputs.
 
-    The gradients that are left on the piece's weights are those that were there.
+    The gradients of the piece's weights are restored afterwards.
     """
     before = {each: each.grad for each in piece.parameters()}
     counted = Operations()
@@ -74,7 +74,7 @@ def step_operations(piece: nn.Module, call: Call) -> int:
 
 @torch.no_grad()
 def seconds_of(piece: nn.Module, call: Call) -> float:
-    """Return the median time of a forward pass on a call's inputs; nothing else should run."""
+    """Return the median seconds of a forward pass on a call's inputs, on an idle machine."""
     times = []
     call.of(piece)
     for _ in range(ROUNDS):

@@ -51,14 +51,14 @@ from beyondprop.registry.settings import plain
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A neighbourhood of which students learn.
+    """A neighbourhood for which students are trained.
 
     Attributes:
         neighbourhood: Its place in the model.
-        piece: The teacher's.
-        layout: Of its calls.
+        piece: The teacher's piece.
+        layout: The layout of its calls.
         taught: The activations that students are trained on.
-        judged: Those that they are judged by.
+        judged: The activations that students are evaluated on.
     """
 
     neighbourhood: Neighbourhood
@@ -70,15 +70,15 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What a job does: a candidate is built and trained, and what came out is kept in its folder.
+    """A job that builds and trains a candidate's student, and stores it in its folder.
 
     Attributes:
         subject: The neighbourhood.
-        label: Of the candidate.
-        candidate: To be trained.
-        recipe: How it is trained.
-        folder: Of the student.
-        asked: What decides the result; a student that was asked for alike is taken as it is.
+        label: The label of the candidate.
+        candidate: The candidate.
+        recipe: The training recipe.
+        folder: The folder of the student.
+        asked: Everything that determines the result; a stored student with the same is reused.
     """
 
     subject: Subject
@@ -90,11 +90,11 @@ class Lesson:
 
     @property
     def title(self) -> str:
-        """Its name as people read it."""
+        """The job's displayed name."""
         return f"{self.subject.neighbourhood.name}, {self.label}"
 
     def earlier(self) -> dict[str, Any] | None:
-        """Return the record of a student that an earlier call has finished."""
+        """Return the record of a student that an earlier call completed, or None."""
         found, kept = record_in(self.folder), self.folder / WEIGHTS
         if found is None or found["asked"] != self.asked or not kept.exists():
             return None
@@ -102,7 +102,7 @@ class Lesson:
         return found
 
     def work(self, progress: Progress) -> dict[str, Any]:
-        """Build, train, judge and keep the student; return its record."""
+        """Build, train, evaluate and store the student; return its record."""
         with threads_set(self.recipe.threads):
             return self._done(progress)
 
@@ -134,7 +134,7 @@ def lesson(
     """Return the job of one candidate of one neighbourhood; the folder is the distillation's.
 
     Raises:
-        UserError: The candidate or the recipe cannot be told from another one.
+        UserError: The candidate or the recipe cannot be identified by a digest.
     """
     given = vars(recipe)
     asked = asked_of(subject.piece, candidate) | {
@@ -146,10 +146,10 @@ def lesson(
 
 
 def check_told(candidates: Mapping[str, Candidate], recipe: Recipe) -> None:
-    """See that what decides a student is told from all else, before anything is done.
+    """Raise early unless all candidates and the recipe can be identified by digests.
 
     Raises:
-        UserError: A candidate or the recipe is not.
+        UserError: A candidate or the recipe has no digest.
     """
     digest_of(vars(recipe), "the recipe")
     for each in candidates.values():
@@ -171,32 +171,32 @@ def distil(
     synthetic: DrawnInputs | None = None,
     streamed: bool = False,
 ) -> Library:
-    """Train every candidate of every neighbourhood on its own, and return all of them.
+    """Train every candidate of every neighbourhood on its own, and return the students.
 
-    What is finished in the folder is not done again, also where a call before was killed. A
-    candidate that can't be built of a neighbourhood's piece is left out, and said; one whose job
-    fails is tried again next time.
+    Students already complete in the folder are reused, even if an earlier call was killed. A
+    candidate that can't be built from a neighbourhood's piece is reported and left out; a job that
+    fails is tried again in the next call.
 
     Args:
-        teacher: In eval mode.
-        neighbourhoods: From `split`.
-        data: Batches that the teacher is called with, the same each time.
+        teacher: The teacher, in eval mode.
+        neighbourhoods: The neighbourhoods, from `split`.
+        data: Batches of the teacher's inputs, the same each time.
         folder: Holds activations and students.
-        candidates: By a label for each.
-        recipe: How students are trained.
-        validation: Batches by which students are judged.
+        candidates: Candidates by label.
+        recipe: The training recipe of students.
+        validation: Batches on which students are evaluated.
         cache: How activations are stored.
-        workers: Who trains; this process alone by default.
-        progress: Bars to draw on.
-        synthetic: How inputs of neighbourhoods are drawn at random. Then the data is a few known
-            samples, which show forms and moments, and nothing of it is stored; without validation
-            data students are judged on inputs that are drawn too, and that they were not taught.
-        streamed: Whether the teacher makes activations anew in each pass, so that none are stored;
-            batches are those of the data then, and each worker holds the whole teacher.
+        workers: The workers that train; this process alone by default.
+        progress: Draws the progress bars.
+        synthetic: How inputs of neighbourhoods are drawn at random. The data is then a few known
+            samples, which show forms and moments, and is not stored; without validation data,
+            students are evaluated on other drawn inputs, which they were not trained on.
+        streamed: Whether the teacher recomputes activations in each pass, so that none are stored;
+            batches are then those of the data, and each worker holds the complete teacher.
 
     Raises:
-        UserError: The teacher can't be taken apart so, there is no data, nothing can be drawn of
-            what a neighbourhood gets, or there is no student at all.
+        UserError: The teacher can't be split like this, there is no data, a neighbourhood has no
+            inputs that can be drawn, or there is no student at all.
         StorageError: A file cannot be read or written.
     """
     own, shown, kept = recipe or Recipe(), progress or bars(), cache or Cache()
@@ -254,5 +254,5 @@ def shelved(
 
 
 def told(record: Mapping[str, Any]) -> str:
-    """Return a student's record in one line."""
+    """Return a student's record as one line."""
     return f"{record['title']} · error {record['error']:.4f}"

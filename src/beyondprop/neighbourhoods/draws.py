@@ -1,9 +1,9 @@
-"""Ways to draw inputs at random, where there is little data or none.
+"""Ways to draw inputs at random if there is little or no data.
 
-Shao et al., "Neighbourhood distillation", arXiv 2010.01189, teach single neighbourhoods by Gaussian
-noise at their own inputs. Means and deviations of channels, as batch norms keep them, are what Yin
-et al., "Dreaming to distill", arXiv 1912.08795, make inputs alike in; convex combinations of pairs
-are those of Zhang et al., "mixup", arXiv 1710.09412, with uniform weights and without targets.
+Shao et al., "Neighbourhood distillation", arXiv 2010.01189, train single neighbourhoods on Gaussian
+noise as their inputs. Yin et al., "Dreaming to distill", arXiv 1912.08795, match the means and
+deviations of channels that batch norms store. Convex combinations of pairs are from Zhang et al.,
+"mixup", arXiv 1710.09412, here with uniform weights and without targets.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from beyondprop.shapes import FEATURES, Axes, features_axis
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is known of one input.
+    """Known samples of one input.
 
     Attributes:
-        samples: A few of it, ``(samples, ...)``.
-        axes: What its axes mean, as the layers say that take it.
+        samples: A few samples, ``(samples, ...)``.
+        axes: The meaning of the input's axes, according to the layers that receive it.
     """
 
     samples: Tensor
@@ -39,8 +39,8 @@ class Known:
     def moments(self) -> tuple[Tensor, Tensor]:
         """The mean and the standard deviation of each channel over samples and positions.
 
-        Each has as many axes as the samples, of one but for the channels': (1, channels, 1, 1) of
-        images. Features ``(samples, features)`` have no positions.
+        Each has the same number of axes as the samples, all of size one except the channels':
+        (1, channels, 1, 1) for images. Features ``(samples, features)`` have no positions.
         """
         x = self.samples
         if self.axes.at(x) == FEATURES:
@@ -48,24 +48,23 @@ class Known:
         else:
             channels = features_axis(x, self.axes) % x.dim()
             others = [axis for axis in range(x.dim()) if axis != channels]
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # of half precision no sums
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # sums need full precision
         deviation, mean = torch.std_mean(wide, others, keepdim=True)
         return mean, deviation
 
     def normal(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return standard normal numbers in the form of so many samples."""
+        """Return standard normal numbers in the form of this many samples."""
         x = self.samples
         shape = (count, *x.shape[1:])
         return torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)
 
 
 class Draw(ABC):
-    """Draws inputs of real numbers: a dataclass whose fields say how.
+    """Draws inputs of real numbers: a dataclass whose fields are the settings.
 
     Attributes:
-        name: As people write it, and as it is registered.
-        needs: How many known samples it must have at least; where it is 0 none of them matters to
-            it, only their form.
+        name: The short name under which it is registered.
+        needs: The minimum number of known samples; if 0, only their form matters.
     """
 
     name: ClassVar[str]
@@ -78,8 +77,8 @@ class Draw(ABC):
         """Return drawn samples of each input, ``(count, ...)``, in its dtype and on its device.
 
         Args:
-            known: Of each input what is known; they have as many samples each, in one order.
-            rows: The known samples from which all that is not drawn comes, such as masks,
+            known: Known samples of each input, equally many and in the same order.
+            rows: The known samples that provide everything that is not drawn, such as masks,
                 ``(count,)``.
             generator: The only source of random numbers.
         """
@@ -87,10 +86,10 @@ class Draw(ABC):
 
 @dataclass(frozen=True)
 class Gaussian(Draw):
-    """Gaussian noise, all numbers alike; no data is needed.
+    """Gaussian noise with the same distribution for all numbers; no data is needed.
 
     Args:
-        mean: Of all numbers.
+        mean: The mean of all numbers.
         std: Their standard deviation.
     """
 
@@ -110,11 +109,11 @@ class Gaussian(Draw):
 
 @dataclass(frozen=True)
 class Uniform(Draw):
-    """Uniform noise, all numbers alike; no data is needed.
+    """Uniform noise with the same distribution for all numbers; no data is needed.
 
     Args:
-        low: The least number.
-        high: What all are below.
+        low: The lower bound, included.
+        high: The upper bound, excluded.
     """
 
     name: ClassVar[str] = "uniform"
@@ -143,7 +142,7 @@ class Uniform(Draw):
 class Matched(Draw):
     """Gaussian noise with each channel's mean and standard deviation in a few known samples.
 
-    The layers that take an input say which axis holds its channels (`beyondprop.shapes.taken_by`).
+    The layers that receive an input determine its channel axis (`beyondprop.shapes.taken_by`).
     """
 
     name: ClassVar[str] = "matched"
@@ -163,7 +162,7 @@ class Matched(Draw):
 
 @dataclass(frozen=True)
 class Mixtures(Draw):
-    """Convex combinations of two known samples each, weights uniform; all inputs alike."""
+    """Convex combinations of two known samples with uniform weights, the same for all inputs."""
 
     name: ClassVar[str] = "mixtures"
     needs: ClassVar[int] = 2
@@ -171,7 +170,7 @@ class Mixtures(Draw):
     def draw(
         self, known: Sequence[Known], rows: Tensor, generator: torch.Generator
     ) -> list[Tensor]:
-        """Return the samples of the rows, mixed with another one each."""
+        """Return the samples of the rows, each mixed with another sample."""
         samples, device = len(known[0].samples), rows.device
         others = torch.randint(samples - 1, rows.shape, generator=generator, device=device)
         others += others >= rows  # never the same one
@@ -190,4 +189,4 @@ DRAWS: Registry[Draw] = Registry(
     {kind.name: kind for kind in (Gaussian, Uniform, Matched, Mixtures)},
     key="draw",
 )
-"""Every way to draw by its short name."""
+"""Every way to draw, by its short name."""

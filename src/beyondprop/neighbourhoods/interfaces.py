@@ -1,4 +1,4 @@
-"""Whether parts of a network can be replaced: stand-ins are put in their places."""
+"""Checks with stand-ins whether parts of a network can be replaced."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from beyondprop.pieces.data import Batch, first, size
 def interfaces(
     teacher: nn.Module, wanted: Sequence[Neighbourhood], batch: Batch
 ) -> dict[str, Layout]:
-    """Return the layout of each neighbourhood's calls, when all of them can be replaced.
+    """Return the layout of each neighbourhood's calls, if all of them can be replaced.
 
     Args:
-        teacher: In eval mode.
-        wanted: Whose layouts are returned.
+        teacher: The teacher, in eval mode.
+        wanted: The neighbourhoods whose layouts are returned.
         batch: Inputs of the teacher, at least two samples.
 
     Raises:
-        UserError: The teacher cannot be called with the batch; or as `layouts` and `check_pieces`.
+        UserError: The teacher cannot be called with the batch, or `layouts` or `check_pieces`
+            raises.
     """
     check_called(teacher, batch)
     found = layouts(teacher, wanted, batch)
@@ -67,13 +68,13 @@ def check_called(teacher: nn.Module, batch: Batch) -> None:
 def check_pieces(
     teacher: nn.Module, wanted: Sequence[Neighbourhood], batch: Batch
 ) -> dict[str, frozenset[str]]:
-    """Check that each neighbourhood can be replaced by another module, and all at once.
+    """Check that each neighbourhood can be replaced by another module, and all of them together.
 
     A stand-in that only returns the outputs of the teacher's piece must be called, and must give
     the teacher's output exactly. A different answer must change that output.
 
     Args:
-        teacher: In eval mode.
+        teacher: The teacher, in eval mode.
         wanted: The neighbourhoods.
         batch: The teacher's inputs.
 
@@ -105,8 +106,8 @@ def check_pieces(
             with standing(model, wanted, unchanged):
                 if not _same(outputs(model, batch), expected):
                     raise UserError(
-                        "the model's output changes when all neighbourhoods are replaced at once, "
-                        "but not when one is: use fewer neighbourhoods"
+                        "the model's output changes when all neighbourhoods are replaced together, "
+                        "but not when only one is: use fewer neighbourhoods"
                     )
     return read
 
@@ -137,11 +138,11 @@ def _read(
 
 
 def _disturbed(model: nn.Module, each: Neighbourhood, batch: Batch) -> list[Tensor]:
-    """Return a model's output with a changed answer of a neighbourhood; empty if it fails."""
+    """Return a model's output with a disturbed output of a neighbourhood; empty if it fails."""
     with standing(model, [each], disturbed):
         try:
             return outputs(model, batch)
-        except Exception:  # the model refuses that answer, which shows as well that it is used
+        except Exception:  # if the model rejects the output, it uses it
             return []
 
 
@@ -149,7 +150,7 @@ def _disturbed(model: nn.Module, each: Neighbourhood, batch: Batch) -> list[Tens
 def standing(
     model: nn.Module, wanted: Sequence[Neighbourhood], change: Callable[[Any], Any]
 ) -> Iterator[Mapping[Neighbourhood, StandIn]]:
-    """Replace neighbourhoods by stand-ins inside the context, and yield these."""
+    """Replace neighbourhoods by stand-ins inside the context, and yield the stand-ins."""
     own = {name: model.get_submodule(name) for each in wanted for name in each.modules}
     made = {each: StandIn(each.piece(model), change) for each in wanted}
     try:
@@ -162,7 +163,7 @@ def standing(
 
 
 def outputs(model: nn.Module, batch: Batch) -> list[Tensor]:
-    """Return the tensors that a model makes of a batch, which it may write into."""
+    """Return the tensors of a model's output for a copy of a batch."""
     return list(leaves(copied(call(model, copied(batch)))))
 
 
@@ -170,9 +171,9 @@ def built(candidate: Candidate, piece: nn.Module, layout: Layout) -> nn.Module:
     """Return a student that can replace the piece.
 
     Args:
-        candidate: Builds it.
-        piece: The teacher's, in eval mode.
-        layout: Of its calls.
+        candidate: Builds the student.
+        piece: The teacher's piece, in eval mode.
+        layout: The layout of the piece's calls.
 
     Raises:
         UserError: There is no such student, it lacks an attribute that the model reads, or it does
@@ -185,7 +186,7 @@ def built(candidate: Candidate, piece: nn.Module, layout: Layout) -> nn.Module:
             attrgetter(name)(student)
         except AttributeError:
             raise UserError(
-                f"the model reads '{name}' of this piece, which a {type(student).__name__} does "
+                f"the model reads '{name}' from this piece, which a {type(student).__name__} does "
                 "not have: use a candidate that keeps the piece's class, such as 'copy', "
                 "'narrower' or 'low-rank', or give the student this attribute"
             ) from None
@@ -194,7 +195,7 @@ def built(candidate: Candidate, piece: nn.Module, layout: Layout) -> nn.Module:
 
 @torch.no_grad()
 def check_answer(student: nn.Module, call: Call) -> None:
-    """Check that a student returns the same form as the teacher's piece. Leaves it in eval mode.
+    """Check that a student returns the same form as the teacher's piece; leave it in eval mode.
 
     Raises:
         UserError: It fails, or returns another form.
@@ -218,7 +219,7 @@ def check_answer(student: nn.Module, call: Call) -> None:
 
 
 def _same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
-    """Whether tensors are the same to the bit; NaN is as NaN."""
+    """Whether tensors are exactly equal, where NaN equals NaN."""
     return len(one) == len(other) and all(map(_equal, one, other))
 
 

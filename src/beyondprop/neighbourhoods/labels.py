@@ -1,4 +1,4 @@
-"""Names of neighbourhoods and labels of candidates, which are folders too."""
+"""Names of neighbourhoods and labels of candidates, which also name folders."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from beyondprop.neighbourhoods.neighbourhood import Neighbourhood
 from beyondprop.registry import file_name
 
 TEACHER = "teacher"
-"""The label of the teacher's own piece, which may stay where it is."""
+"""The label of the teacher's own piece."""
 
 
 def check_named(
     neighbourhoods: Sequence[Neighbourhood], candidates: Mapping[str, Candidate]
 ) -> None:
-    """See that there is something to train, each under a name and in a folder of its own.
+    """Raise unless there is something to train, with unique names and folders.
 
     Raises:
-        UserError: There is nothing, or a name is another's.
+        UserError: There is nothing to train, or two names or folders are the same.
     """
     if not neighbourhoods:
         raise UserError("there are no neighbourhoods: name parts of the teacher, see split")
@@ -35,10 +35,10 @@ def check_named(
 
 
 def check_folders(called: str, names: Iterable[str]) -> None:
-    """See that each name has a folder of its own, also where file systems know no capitals.
+    """Raise unless each name has its own folder, even on case-insensitive file systems.
 
     Raises:
-        UserError: One has none, or two have one.
+        UserError: A name gives no folder name, or two names give the same one.
     """
     owners: dict[str, str] = {}
     for name in names:
@@ -47,7 +47,7 @@ def check_folders(called: str, names: Iterable[str]) -> None:
             raise UserError(f"{called} need a name with letters or digits, not {name!r}")
         if folder in owners:
             raise UserError(
-                f"the {called} {owners[folder]!r} and {name!r} would have one folder "
-                f"({file_name(name)}): let their names differ in letters or digits"
+                f"the {called} {owners[folder]!r} and {name!r} would share one folder "
+                f"({file_name(name)}): choose names that differ in letters or digits"
             )
         owners[folder] = name

@@ -1,4 +1,4 @@
-"""The students of a teacher's neighbourhoods, and the models that they make together."""
+"""The students of a teacher's neighbourhoods, and the models assembled from them."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from beyondprop.registry import file_name, settings
 
 RECORD = "record.json"
 DIGEST = "digest"
-"""Key of what tells a candidate or a recipe from others that print alike; see `described`."""
+"""The record key of the digest that identifies a candidate or a recipe; see `described`."""
 PIECES = "pieces"
-"""The folder of students in that of a distillation."""
+"""The folder of students within a distillation's folder."""
 
 
 @dataclass(frozen=True)
 class Student:
-    """A student of one neighbourhood, trained.
+    """A trained student of one neighbourhood.
 
     Attributes:
-        neighbourhood: That it can replace.
-        candidate: Built it.
+        neighbourhood: The neighbourhood that it can replace.
+        candidate: The candidate that built it.
         folder: Holds its weights and its record.
-        error: Its distance from the teacher's piece on the validation data, or without such data on
-            what it was trained on.
-        record: All that is known of it.
+        error: Its distance from the teacher's piece on the validation data, or on the training data
+            if there is no validation data.
+        record: The complete record of its training.
     """
 
     neighbourhood: Neighbourhood
@@ -51,12 +51,12 @@ class Student:
 
 @dataclass(frozen=True)
 class Library:
-    """The students of a teacher's neighbourhoods, from which models are put together.
+    """The students of a teacher's neighbourhoods, from which models are assembled.
 
     Attributes:
-        neighbourhoods: In the order of the model's modules.
-        samples: A call of one sample of each, by name.
-        students: By the neighbourhood's name, each by its candidate's label.
+        neighbourhoods: The neighbourhoods, in the order of the model's modules.
+        samples: A call of one sample for each neighbourhood, by name.
+        students: Students by the neighbourhood's name, then by the candidate's label.
     """
 
     neighbourhoods: tuple[Neighbourhood, ...]
@@ -67,9 +67,9 @@ class Library:
         """Return a copy of the teacher with students in place of its pieces, in eval mode.
 
         Args:
-            teacher: Of this library.
-            choice: Labels of candidates by the names of neighbourhoods; those that are not named
-                keep the teacher's piece.
+            teacher: The teacher of this library.
+            choice: Labels of candidates by the names of neighbourhoods; neighbourhoods that are not
+                named keep the teacher's piece.
 
         Raises:
             UserError: There is no such student.
@@ -110,18 +110,18 @@ def opened(
     folder: Path,
     candidates: Mapping[str, Candidate],
 ) -> Library:
-    """Return the library that `distil` has left in a folder; nothing is trained.
+    """Return the library that `distil` stored in a folder, without training.
 
     Args:
-        teacher: In eval mode, with the weights that it had.
-        neighbourhoods: From `split`.
-        batch: What the teacher is called with: two samples at least, any ones.
-        folder: Of the distillation.
-        candidates: By the labels that they had. A student of another piece, or by another
-            candidate of its label, is left out, and so is one that is not finished.
+        teacher: The teacher, in eval mode, with the same weights as before.
+        neighbourhoods: The neighbourhoods, from `split`.
+        batch: Inputs of the teacher: any samples, at least two.
+        folder: The folder of the distillation.
+        candidates: Candidates by the same labels as before. Students of another piece or another
+            candidate, and students that are not complete, are left out.
 
     Raises:
-        UserError: There is no such student at all, or the teacher can't be taken apart so.
+        UserError: There is no matching student at all, or the teacher can't be split like this.
         StorageError: A file cannot be read.
     """
     check_named(neighbourhoods, candidates)
@@ -142,10 +142,10 @@ def opened(
 
 
 def record_in(folder: Path) -> dict[str, Any] | None:
-    """Return the record of the student in a folder, None where there is none.
+    """Return the record of the student in a folder, or None if there is none.
 
     Raises:
-        StorageError: It cannot be read, or is another thing's.
+        StorageError: The file cannot be read, or is not the record of a student.
     """
     found = read_json(folder / RECORD, f"delete {folder} and run again")
     if found is None:
@@ -167,10 +167,10 @@ def record_in(folder: Path) -> dict[str, Any] | None:
 
 
 def asked_of(piece: nn.Module, candidate: Candidate) -> dict[str, Any]:
-    """Return what decides how a student begins.
+    """Return everything that determines a student's initial state.
 
     Raises:
-        UserError: The candidate cannot be told from another one.
+        UserError: The candidate cannot be identified by a digest.
     """
     return {
         "piece": digest_of_model(piece),

@@ -1,4 +1,4 @@
-"""Masks among real numbers."""
+"""Masks of floating-point numbers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def is_added_mask(x: Tensor) -> bool:
-    """Whether real numbers are a mask that is added, as before a softmax.
+    """Whether floating-point numbers are an additive mask, such as one before a softmax.
 
-    They hold infinity or the largest number of their dtype, which attention adds where it must not
-    look, and which no other dtype has.
+    Such a mask contains infinity or the largest number of its dtype, which attention adds at masked
+    positions.
     """
     return x.is_floating_point() and bool((x.abs() >= torch.finfo(x.dtype).max).any())

@@ -1,4 +1,4 @@
-"""Neighbourhoods: parts of a network with an interface of their own, one after another or not."""
+"""Neighbourhoods: parts of a network that other modules can replace, consecutive or not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from beyondprop._torch.modules import inside, is_chain, learning_copy
 from beyondprop.errors import UserError
 
 Pattern = str | tuple[str, ...]
-"""Names modules, each a neighbourhood; or all modules of one neighbourhood."""
+"""A pattern of module names, each a neighbourhood; or a tuple of one neighbourhood's modules."""
 
 
 @dataclass(frozen=True)
@@ -20,22 +20,22 @@ class Neighbourhood:
     """A part of a network that another module with the same interface can replace.
 
     Attributes:
-        name: That of its first module.
-        modules: Names of its modules: one, or neighbours in one `nn.Sequential`, in their order.
+        name: The name of its first module.
+        modules: Names of its modules: one module, or consecutive modules of one `nn.Sequential`.
     """
 
     name: str
     modules: tuple[str, ...]
 
     def piece(self, model: nn.Module) -> nn.Module:
-        """Return this part of a model: its module, or a chain of its modules; nothing is copied."""
+        """Return this part of a model: its module, or a chain of its modules, without copying."""
         found = [model.get_submodule(name) for name in self.modules]
         return found[0] if len(found) == 1 else nn.Sequential(*found)
 
     def put(self, model: nn.Module, piece: nn.Module) -> None:
-        """Put a piece in this part's place, in the model itself.
+        """Replace this part of a model, in place, by a piece.
 
-        What stood in the other places of a chain is replaced by `nn.Identity`.
+        The other modules of a chain are replaced by `nn.Identity`.
         """
         model.set_submodule(self.modules[0], piece, strict=True)
         for name in self.modules[1:]:
@@ -46,14 +46,14 @@ def split(teacher: nn.Module, blocks: Sequence[Pattern]) -> tuple[Neighbourhood,
     """Return the neighbourhoods that patterns name, in the order of the model's modules.
 
     Args:
-        teacher: The whole model; it is left as it is.
-        blocks: Patterns of module names by `fnmatch`, such as ``"transformer.h.*"``, of which the
-            outermost matches count. A tuple names the modules of one neighbourhood, which must
-            follow one another in one `nn.Sequential`.
+        teacher: The complete model, which is not changed.
+        blocks: `fnmatch` patterns of module names, such as ``"transformer.h.*"``; only the
+            outermost matches count. A tuple names the modules of one neighbourhood, which must be
+            consecutive in one `nn.Sequential`.
 
     Raises:
-        UserError: A pattern matches nothing, neighbourhoods overlap, a module has two names, or a
-            tuple is no run of a chain.
+        UserError: A pattern matches nothing, neighbourhoods overlap, a module or a parameter is
+            shared, or a tuple does not name consecutive modules of one chain.
     """
     if isinstance(blocks, str):
         raise UserError(f"blocks must be a list of names: [{blocks!r}]")
@@ -75,9 +75,9 @@ def split(teacher: nn.Module, blocks: Sequence[Pattern]) -> tuple[Neighbourhood,
 
 
 def merged(teacher: nn.Module, pieces: dict[Neighbourhood, nn.Module]) -> nn.Module:
-    """Return a copy of the teacher with pieces in the place of its neighbourhoods.
+    """Return a copy of the teacher with its neighbourhoods replaced by pieces.
 
-    Of a teacher that does not learn at all, as under `requires_grad_(False)`, all of the copy does.
+    If the complete teacher is frozen, as by `requires_grad_(False)`, the copy is fully trainable.
     """
     model = learning_copy(teacher)
     for neighbourhood, piece in pieces.items():
@@ -86,7 +86,7 @@ def merged(teacher: nn.Module, pieces: dict[Neighbourhood, nn.Module]) -> nn.Mod
 
 
 def _matching(known: dict[str, nn.Module], pattern: str) -> list[Neighbourhood]:
-    """Return a neighbourhood for each outermost module of this name."""
+    """Return a neighbourhood for each outermost module that matches the pattern."""
     hits = [name for name in known if name and fnmatchcase(name, pattern)]
     outermost = [
         name for name in hits if not any(name != other and inside(name, other) for other in hits)
@@ -98,7 +98,7 @@ def _matching(known: dict[str, nn.Module], pattern: str) -> list[Neighbourhood]:
 
 
 def _run(known: dict[str, nn.Module], names: tuple[str, ...]) -> Neighbourhood:
-    """Return the neighbourhood of modules that follow one another in a chain."""
+    """Return the neighbourhood of consecutive modules in a chain."""
     missing = [name for name in names if not name or name not in known]
     if missing or not names:
         raise UserError(
@@ -118,7 +118,7 @@ def _run(known: dict[str, nn.Module], names: tuple[str, ...]) -> Neighbourhood:
 
 
 def _check_apart(found: Sequence[Neighbourhood]) -> None:
-    """See that none holds what another holds."""
+    """Raise if neighbourhoods overlap."""
     owners: dict[str, Neighbourhood] = {}
     for each in found:
         for name in each.modules:
@@ -132,7 +132,7 @@ def _check_apart(found: Sequence[Neighbourhood]) -> None:
 
 
 def _check_unshared(known: dict[str, nn.Module], found: Sequence[Neighbourhood]) -> None:
-    """See that no module or parameter of one is elsewhere in the model too."""
+    """Raise if a module or parameter of a neighbourhood is also used elsewhere in the model."""
     for each in found:
         own = {
             id(inner): inner_name

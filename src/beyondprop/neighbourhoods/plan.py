@@ -1,4 +1,4 @@
-"""What a distillation would take, before anything is trained."""
+"""The predicted cost of a distillation, before training."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from beyondprop.pieces.data import Batch, first, first_batch, length, size
 from beyondprop.pieces.training import Recipe
 
 TRIED = 2
-"""Steps of a trial, behind one that does not count."""
+"""Timed steps of a trial, after one that is not timed."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Planned:
     """A student that would be trained.
 
     Attributes:
-        neighbourhood: Its name.
-        candidate: Its label.
-        cost: Of its use; None where it can't be built.
-        seconds: Of its training on this machine, as a trial of few steps predicts.
-        reason: Why it can't be built, or trained.
+        neighbourhood: The neighbourhood's name.
+        candidate: The candidate's label.
+        cost: The student's cost in use; None if it can't be built.
+        seconds: Its training time on this machine, predicted from a trial of a few steps.
+        reason: Why it can't be built or trained.
     """
 
     neighbourhood: str
@@ -59,16 +59,16 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a distillation would take.
+    """The predicted cost of a distillation.
 
     Attributes:
         students: Each candidate of each neighbourhood.
         teacher: The cost of each neighbourhood's piece, by name.
-        samples: Of the data, as far as their activations fit into the cache; where inputs are
-            drawn, those that are held in memory.
-        whole: Samples that the data has.
-        bytes: Of activations on disk, the validation data's too.
-        drawn: Samples that are drawn in a pass; None where students learn from the data.
+        samples: The number of samples whose activations fit into the cache; with drawn inputs, the
+            number of known samples in memory.
+        whole: The number of samples in the data.
+        bytes: The size of activations on disk, including those of validation data.
+        drawn: The number of samples drawn in a pass; None if students learn from the data.
     """
 
     students: tuple[Planned, ...]
@@ -80,7 +80,7 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Of all students, one after another."""
+        """The time of all students, trained one after another."""
         return sum(each.seconds for each in self.students)
 
 
@@ -97,23 +97,23 @@ def plan(
     streamed: bool = False,
     folder: Path | None = None,
 ) -> Plan:
-    """Return what `distil` would do with these, after a trial of a few steps of every student.
+    """Return what `distil` would do with these arguments, after a short trial of every student.
 
     Args:
-        teacher: In eval mode.
-        neighbourhoods: From `split`.
-        data: Batches that the teacher is called with; all of it is read, to count it.
-        candidates: By a label for each.
-        recipe: How students are trained.
+        teacher: The teacher, in eval mode.
+        neighbourhoods: The neighbourhoods, from `split`.
+        data: Batches of the teacher's inputs; all of them are read and counted.
+        candidates: Candidates by label.
+        recipe: The training recipe of students.
         cache: How activations are stored.
         synthetic: How inputs of neighbourhoods are drawn at random.
-        validation: Batches by which students are judged; all of it is read too.
-        streamed: Whether the teacher makes activations anew in each pass.
-        folder: Where it would be done; its disk must have room for activations.
+        validation: Batches on which students are evaluated; all of them are read and counted.
+        streamed: Whether the teacher recomputes activations in each pass.
+        folder: The folder of the distillation, whose disk must have space for the activations.
 
     Raises:
-        UserError: The teacher can't be taken apart so, there is no data, nothing can be drawn of
-            what a neighbourhood gets, or the folder's disk is too full.
+        UserError: The teacher can't be split like this, there is no data, a neighbourhood has no
+            inputs that can be drawn, or the folder's disk is too full.
     """
     check_named(neighbourhoods, candidates)
     check_source(cache, synthetic, streamed)
@@ -145,21 +145,21 @@ def plan(
 
 
 def fitting(counts: Sequence[int], trials: Mapping[str, Trial], cache: Cache) -> list[int]:
-    """Return how many samples of each part of the data the cache has room for."""
+    """Return how many samples of each part of the data fit into the cache."""
     layouts = [each.layout for each in trials.values()]
     return shares(counts, samples_within([layouts] * len(counts), cache)) if counts else []
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What students of one neighbourhood are tried on.
+    """The data for trials of one neighbourhood's students.
 
     Attributes:
-        piece: The teacher's.
-        layout: Of its calls.
+        piece: The teacher's piece.
+        layout: The layout of its calls.
         once: The activations of one step.
-        often: Those of some steps more.
-        recipe: How students are trained.
+        often: The activations of the timed steps.
+        recipe: The training recipe of students.
     """
 
     piece: nn.Module
@@ -169,7 +169,7 @@ class Trial:
     recipe: Recipe
 
     def of(self, neighbourhood: str, label: str, candidate: Candidate, steps: int) -> Planned:
-        """Return what one student would take in so many steps."""
+        """Return the prediction for one student that trains for this number of steps."""
         try:
             student = built(candidate, self.piece, self.layout)
             cost = cost_of(student, self.layout.sample)
@@ -179,7 +179,7 @@ class Trial:
         return Planned(neighbourhood, label, cost, seconds * steps)
 
     def _seconds(self, student: nn.Module) -> float:
-        """Return the time of a step, the first one left out."""
+        """Return the time of a step, without the first one."""
         hidden = Progress(disable=True)
         short = replace(self.recipe, epochs=1, steps=None)
         teach(student, self.once, short, hidden, "trial")
@@ -194,7 +194,7 @@ def trials_on_data(
     data: Iterable[Batch],
     recipe: Recipe,
 ) -> dict[str, Trial]:
-    """Return trials on what each neighbourhood does on the first batch."""
+    """Return trials on each neighbourhood's call in the first batch."""
     probe = first_batch(data)
     found = interfaces(teacher, neighbourhoods, probe)
     seen = calls(teacher, neighbourhoods, first(probe, recipe.batch_size))
@@ -216,7 +216,7 @@ def trials_on_streams(
     data: Iterable[Batch],
     recipe: Recipe,
 ) -> dict[str, Trial]:
-    """Return trials on what the teacher makes of the first batch, anew in each step."""
+    """Return trials in which the teacher recomputes the first batch in each step."""
     probe = first_batch(data)
     found = interfaces(teacher, neighbourhoods, probe)
     return {
@@ -238,7 +238,7 @@ def trials_on_draws(
     recipe: Recipe,
     synthetic: DrawnInputs,
 ) -> dict[str, Trial]:
-    """Return trials on drawn inputs, which are drawn and given to the piece in each step."""
+    """Return trials on drawn inputs, which are drawn and passed to the piece in each step."""
     size = recipe.batch_size
     return {
         name: Trial(
@@ -254,32 +254,32 @@ def trials_on_draws(
 
 @dataclass(frozen=True)
 class Repeated(Activations):
-    """One call, again and again.
+    """One call, repeated.
 
     Attributes:
-        call: Of a batch.
-        count: How often.
+        call: The call of a batch.
+        count: The number of repetitions.
     """
 
     call: Call
     count: int
 
     def batches(self, size: int, seed: int) -> Iterator[Call]:
-        """Yield the call so often."""
+        """Yield the call `count` times."""
         del size, seed
         return repeat(self.call, self.count)
 
     def steps(self, size: int) -> int:
-        """Return how often."""
+        """Return the number of repetitions."""
         del size
         return self.count
 
     @property
     def digest(self) -> str:
-        """Nothing: it is used once."""
+        """A constant, as trials are not stored."""
         return "repeated"
 
     @property
     def operations(self) -> int:
-        """None: it is there."""
+        """Zero, as the call is in memory."""
         return 0

@@ -1,4 +1,4 @@
-"""Which students to put together under a budget: by integer programming, with nothing trained."""
+"""Selects students for a model under a budget, by integer programming and without training."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from beyondprop.neighbourhoods.labels import TEACHER
 from beyondprop.neighbourhoods.library import Library
 
 SIZE = 1e3
-"""Of the largest score as the solver sees it, which ends where it could gain 1e-6."""
+"""Scores are scaled to this maximum, as the solver stops at an absolute gap of 1e-6."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """What may stand in a neighbourhood's place.
+    """A possible replacement of a neighbourhood.
 
     Attributes:
-        score: What it is expected to cost the whole: a sum over neighbourhoods is made small.
-        costs: By name: ``parameters``, ``operations``, ``bytes``, ``seconds``.
+        score: Its expected harm to the complete model; the search minimizes the sum over
+            neighbourhoods.
+        costs: Costs by name: ``parameters``, ``operations``, ``bytes``, ``seconds``.
     """
 
     score: float
@@ -33,7 +34,7 @@ class Option:
 
 
 Options = Mapping[str, Mapping[str, Option]]
-"""By neighbourhood and label."""
+"""Options by neighbourhood and label."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Assembly:
     """One choice for every neighbourhood.
 
     Attributes:
-        choice: Labels by the names of neighbourhoods; those that keep the teacher's piece are left
-            out, as `Library.merge` takes it.
+        choice: Labels by the names of neighbourhoods, as for `Library.merge`; neighbourhoods that
+            keep the teacher's piece are left out.
         score: The sum of its options' scores.
         costs: The sums of their costs.
     """
@@ -58,13 +59,14 @@ def options_of(
     scores: Mapping[str, Mapping[str, float]] | None = None,
     timed: bool = False,
 ) -> dict[str, dict[str, Option]]:
-    """Return what may stand in each neighbourhood's place: its students, and the teacher's piece.
+    """Return the options for each neighbourhood: its students, and the teacher's piece.
 
     Args:
-        teacher: In eval mode.
-        library: Its students.
-        scores: Of each student; by default its error. `replaced_alone` gives better ones.
-        timed: Whether pieces are timed on this machine, where nothing else should run then.
+        teacher: The teacher, in eval mode.
+        library: The teacher's students.
+        scores: The score of each student, by default its error. `replaced_alone` gives better
+            scores.
+        timed: Whether pieces are timed on this machine, which should then run nothing else.
 
     Raises:
         UserError: A student has no score.
@@ -97,29 +99,29 @@ def errors(library: Library) -> dict[str, dict[str, float]]:
 
 
 def check_scores(library: Library, scores: Mapping[str, Mapping[str, float]]) -> None:
-    """See that each student has a score.
+    """Raise unless each student has a score.
 
     Raises:
-        UserError: One has none.
+        UserError: A student has no score.
     """
     for name, of in library.students.items():
         for label in of:
             if label not in scores.get(name, {}):
-                raise UserError(f"scores has none of '{name}', {label}: give one of each student")
+                raise UserError(f"there is no score for '{name}', {label}: give one per student")
 
 
 def replaced_alone(
     teacher: nn.Module, library: Library, loss: Callable[[nn.Module], float]
 ) -> dict[str, dict[str, float]]:
-    """Return by how much a loss of the whole model rises where one student alone is put in.
+    """Return how much a loss of the complete model rises if only one student is put in.
 
-    Nothing is trained, and a student is judged by what its error does to the model's end
-    (Bercovich et al., "Puzzle", arXiv 2411.19146, section 4).
+    Nothing is trained, and each student is scored by its effect on the model's output (Bercovich et
+    al., "Puzzle", arXiv 2411.19146, section 4).
 
     Args:
-        teacher: In eval mode.
-        library: Its students.
-        loss: Of a whole model, on validation data.
+        teacher: The teacher, in eval mode.
+        library: The teacher's students.
+        loss: Returns the loss of a complete model on validation data.
     """
     whole = loss(teacher)
     return {
@@ -132,25 +134,25 @@ def replaced_alone(
 
 
 def search(options: Options, budget: Mapping[str, float], count: int = 1) -> list[Assembly]:
-    """Return the assemblies with the least sums of scores within a budget, the best first.
+    """Return the assemblies with the smallest sums of scores within a budget, best first.
 
-    The optimum of an integer program, not of a heuristic: one option for each neighbourhood. An
-    option whose score is no number, as of a student that diverged, is never chosen, and a warning
-    says so.
+    Each has one option for each neighbourhood and is an optimum of an integer program, not of a
+    heuristic. An option whose score is not finite, such as that of a student that diverged, is
+    never chosen, and a warning says so.
 
     Args:
-        options: Of every neighbourhood.
-        budget: What costs may add up to at most, by name; 0 where options cost nothing.
-        count: How many assemblies; fewer where there are no more.
+        options: The options of every neighbourhood.
+        budget: The limits of total costs, by name; a limit of 0 allows only options without cost.
+        count: The number of assemblies; fewer are returned if there are no more.
 
     Raises:
-        UserError: None is within the budget, a cost is not known, or a limit is no number from 0
-            on.
+        UserError: No assembly is within the budget, a cost is not known, or a limit is not a number
+            of 0 or more.
     """
     check_limits(options, budget, count)
     names = within(options, budget)
     found: list[Assembly] = []
-    over: list[Assembly] = []  # the solver takes what is over a budget by next to nothing
+    over: list[Assembly] = []  # the solver accepts tiny excesses over a budget
     while len(found) < count:
         chosen = _solved(options, names, budget, [*found, *over])
         if chosen is None:
@@ -163,16 +165,16 @@ def search(options: Options, budget: Mapping[str, float], count: int = 1) -> lis
 
 
 def check_limits(options: Options, budget: Mapping[str, float], count: int) -> None:
-    """See that a search has limits that it knows.
+    """Raise unless the count and all limits of a search are valid.
 
     Raises:
-        UserError: It has not.
+        UserError: The count or a limit is out of range, or a cost is not known.
     """
     if count < 1:
         raise UserError(f"count must be a whole number > 0, not {count}")
     for cost, most in budget.items():
-        if not most >= 0:  # nor NaN
-            raise UserError(f"the budget of {cost} must be a number from 0 on, not {most}")
+        if not most >= 0:  # also rejects NaN
+            raise UserError(f"the budget of {cost} must be a number of 0 or more, not {most}")
         for name, of in options.items():
             for label, each in of.items():
                 if cost not in each.costs:
@@ -180,10 +182,10 @@ def check_limits(options: Options, budget: Mapping[str, float], count: int) -> N
 
 
 def within(options: Options, budget: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Return the options that can be chosen: their scores are numbers, and each fits alone.
+    """Return the options that can be chosen: their scores are finite, and each fits the budget.
 
     Raises:
-        UserError: Of a neighbourhood no option has a score.
+        UserError: No option of a neighbourhood has a finite score.
     """
     scored = {
         name: [label for label, each in of.items() if math.isfinite(each.score)]
@@ -211,7 +213,7 @@ def _solved(
     budget: Mapping[str, float],
     known: list[Assembly],
 ) -> Assembly | None:
-    """Return the best assembly that is not known yet, None where there is none."""
+    """Return the best assembly that is not known yet, or None if there are no more."""
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     if {name for name, _ in names} != set(options):
@@ -219,11 +221,11 @@ def _solved(
     of = [options[name][label] for name, label in names]
     one_each = np.array([[float(name == each) for name, _ in names] for each in options])
     constraints = [LinearConstraint(one_each, 1, 1)]
-    for cost, most in budget.items():  # in shares of the budget, so that all are of one size
-        if 0 < most < math.inf:  # of 0 only options are left that cost nothing
+    for cost, most in budget.items():  # as fractions of the budget, so that all have the same scale
+        if 0 < most < math.inf:  # under a budget of 0, only options without cost are left
             shares = [[each.costs[cost] / most for each in of]]
             constraints.append(LinearConstraint(shares, -math.inf, 1 + 1e-9))
-    for earlier in known:  # at least one choice is another
+    for earlier in known:  # at least one choice must differ
         same = [float(earlier.choice.get(name, TEACHER) == label) for name, label in names]
         constraints.append(LinearConstraint([same], -math.inf, len(options) - 1))
     largest = max(abs(each.score) for each in of) or 1.0
@@ -246,7 +248,7 @@ def _solved(
 
 
 def _least(options: Options, budget: Mapping[str, float]) -> str:
-    """Return how little of each cost is possible, and how much was allowed."""
+    """Return the smallest possible total of each cost next to its budget."""
     told = []
     for cost, most in budget.items():
         least = sum(

@@ -1,4 +1,4 @@
-"""Activations on disk: files of safetensors, and how many of them fit."""
+"""Activations on disk, in safetensors files, and a check of free space."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def write(folder: Path, number: int, tensors: Sequence[Tensor]) -> str:
     """Write a shard, and return the SHA-256 of its file.
 
     Args:
-        folder: Of the neighbourhood.
-        number: Of the shard.
-        tensors: ``(samples, ...)`` each.
+        folder: The folder of the neighbourhood.
+        number: The number of the shard.
+        tensors: The tensors, ``(samples, ...)`` each.
 
     Raises:
-        UserError: The disk is too full for it.
-        StorageError: It cannot be written.
+        UserError: The disk is too full for the shard.
+        StorageError: The file cannot be written.
     """
     need = sum(each.numel() * each.element_size() for each in tensors)
     check_room(folder, need)
@@ -49,7 +49,7 @@ def read(folder: Path, number: int, digest: str) -> list[Tensor]:
     """Return the tensors of a shard.
 
     Raises:
-        StorageError: The file is missing, or not what was written.
+        StorageError: The file is missing, or its content has changed.
     """
     path = path_of(folder, number)
     try:
@@ -58,21 +58,21 @@ def read(folder: Path, number: int, digest: str) -> list[Tensor]:
         raise cannot("read", path, error) from None
     if hashlib.sha256(content).hexdigest() != digest:
         raise StorageError(
-            f"{path} is not what was written there: delete {folder}, and its activations are "
-            "captured again"
+            f"the content of {path} has changed: delete {folder} and run again to capture its "
+            "activations again"
         )
     try:
         found = safetensors.torch.load(content)
-    except safetensors.SafetensorError:  # its digest is right, so it was written by other means
+    except safetensors.SafetensorError:  # the digest matches, so another program wrote it
         raise StorageError(f"{path} is not a safetensors file: delete {folder}") from None
     return [found[str(place)] for place in range(len(found))]
 
 
 def check_room(folder: Path, need: int) -> None:
-    """See that so many bytes fit on the disk.
+    """Raise unless this many bytes are free on the disk.
 
     Raises:
-        UserError: They do not.
+        UserError: The disk has less free space.
     """
     place = folder
     while not place.exists() and place != place.parent:
@@ -81,6 +81,6 @@ def check_room(folder: Path, need: int) -> None:
     if need > free:
         raise UserError(
             f"the disk of {folder} has {free / GIB:.2f} GiB free, and the activations need "
-            f"{need / GIB:.2f} more: free some, choose another folder, lower the limit by "
-            "Cache(gib=...), or store none by distil(streamed=True)"
+            f"{need / GIB:.2f} more: free some, choose another folder, lower the limit with "
+            "Cache(gib=...), or store none with distil(streamed=True)"
         )

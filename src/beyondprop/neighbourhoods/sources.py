@@ -1,4 +1,4 @@
-"""What students learn from: calls in files, calls that are made anew, or drawn inputs."""
+"""The data that students learn from: calls in files, recomputed calls, or drawn inputs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from beyondprop.pieces.contents import digest_of_model
 from beyondprop.pieces.data import Batch, first_batch, look
 
 ACTIVATIONS, HELD = "activations", "validation"
-"""Folders in that of a distillation."""
+"""Folders within a distillation's folder."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What students see, by the names of neighbourhoods.
+    """The data of students, by the names of neighbourhoods.
 
     Attributes:
-        layouts: Of calls.
-        taught: What they are trained on.
-        judged: What they are judged by.
+        layouts: The layouts of calls.
+        taught: The activations that students are trained on.
+        judged: The activations that students are evaluated on.
     """
 
     layouts: Mapping[str, Layout]
@@ -40,19 +40,19 @@ class Seen:
 
 
 def written(folder: Path) -> int:
-    """Return the bytes of all activations that a distillation's folder has."""
+    """Return the size in bytes of all activations in a distillation's folder."""
     inner = [each for name in (ACTIVATIONS, HELD) for each in (folder / name).glob("*/")]
     return sum(file.stat().st_size for each in inner for file in shards.files(each))
 
 
 def check_source(cache: Cache | None, synthetic: DrawnInputs | None, streamed: bool) -> None:
-    """See that students learn from one thing.
+    """Raise unless students have exactly one source of data.
 
     Raises:
-        UserError: They would learn from several.
+        UserError: The arguments name several sources.
     """
     if streamed and synthetic is not None:
-        raise UserError("inputs are drawn, or streamed: leave synthetic or streamed out")
+        raise UserError("inputs are either drawn or streamed: leave out synthetic or streamed")
     if streamed and cache is not None:
         raise UserError("streamed activations are not stored: leave out cache or streamed")
 
@@ -65,10 +65,10 @@ def from_files(
     folder: Path,
     cache: Cache,
 ) -> Seen:
-    """Return calls that are written into files."""
+    """Return calls that are stored in files."""
     parts = [Part("data", data, folder / ACTIVATIONS)]
     if validation is None:
-        clear(folder / HELD)  # of an earlier call: it takes room within the limit
+        clear(folder / HELD)  # left by an earlier run; it counts against the limit
     else:
         parts.append(Part("validation data", validation, folder / HELD))
     made = captured(teacher, wanted, parts, cache)
@@ -81,7 +81,7 @@ def from_teacher(
     data: Iterable[Batch],
     validation: Iterable[Batch] | None,
 ) -> Seen:
-    """Return calls that the teacher makes anew in each pass."""
+    """Return calls that the teacher recomputes in each pass."""
     layouts = interfaces(teacher, wanted, first_batch(data))
     taught = streams(teacher, wanted, data)
     if validation is None:
@@ -93,7 +93,7 @@ def from_teacher(
 def streams(
     teacher: nn.Module, wanted: Sequence[Neighbourhood], data: Iterable[Batch]
 ) -> dict[str, Streamed]:
-    """Return calls that the teacher makes anew; the data is read once, to tell it from others."""
+    """Return calls that the teacher recomputes; the data is read once to compute its digest."""
     seen, _ = look(data)
     digest = hashlib.sha256(f"{digest_of_model(teacher)} {seen}".encode()).hexdigest()
     return {each.name: Streamed(teacher, each, data, digest) for each in wanted}
@@ -108,7 +108,7 @@ def from_draws(
     cache: Cache,
     synthetic: DrawnInputs,
 ) -> Seen:
-    """Return drawn inputs; where there is validation data, that judges."""
+    """Return calls on drawn inputs; students are evaluated on validation data, if there is any."""
     made = synthesized(teacher, wanted, data, synthetic)
     layouts = {name: each.layout for name, each in made.items()}
     if validation is None:

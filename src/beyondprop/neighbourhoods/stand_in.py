@@ -1,4 +1,4 @@
-"""What stands in a neighbourhood's place to see whether any other module could."""
+"""Stand-ins that replace a neighbourhood, to check whether another module could."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from beyondprop._torch.pytrees import leaves, replaced
 
 
 class StandIn(nn.Module):
-    """Answers what a piece answers, and has nothing of it that a student need not have.
+    """Returns a piece's outputs, but hides everything of it that a student need not have.
 
-    A model that uses its weights, its modules or its methods fails. Plain values, such as numbers
-    and names, can be read, also those of modules inside.
+    A model that uses the piece's weights, modules or methods fails. Plain values, such as numbers
+    and names, can be read, including those of inner modules.
 
     Args:
-        piece: What answers.
-        change: Is done to each answer.
+        piece: The piece that computes the outputs.
+        change: Is applied to each output.
 
     Attributes:
-        called: How often.
-        read: The names of the values that were read, as ``self_attn.batch_first``.
+        called: The number of calls.
+        read: The names of the values that were read, such as ``self_attn.batch_first``.
     """
 
     def __init__(self, piece: nn.Module, change: Callable[[Any], Any]) -> None:
         super().__init__()
-        self.held = (piece,)  # in a tuple, so that it is no module of the model's
+        self.held = (piece,)  # in a tuple, so that it is not registered as a module
         self.change = change
         self.called = 0
         self.read: set[str] = set()
         self.eval()
 
     def forward(self, *arguments: Any, **keywords: Any) -> Any:
-        """Return the piece's answer, changed."""
+        """Return the piece's changed output."""
         self.called += 1
         (piece,) = self.held
         return self.change(piece(*arguments, **keywords))
@@ -51,9 +51,9 @@ class Values:
     """The plain values of a module inside the piece.
 
     Attributes:
-        module: That has them.
+        module: The module that has the values.
         path: Its name in the piece, with a dot.
-        read: Names of those that were read.
+        read: The names of values that were read.
     """
 
     module: nn.Module
@@ -65,10 +65,10 @@ class Values:
 
 
 def value_of(module: nn.Module, name: str, path: str, read: set[str]) -> Any:
-    """Return a plain value of a module, or the values of a module inside.
+    """Return a plain value of a module, or the values of an inner module.
 
     Raises:
-        AttributeError: It has none of this name, or it is no plain value.
+        AttributeError: There is no value of this name, or it is not a plain value.
     """
     value = getattr(module, name)
     if isinstance(value, nn.Module):
@@ -80,12 +80,12 @@ def value_of(module: nn.Module, name: str, path: str, read: set[str]) -> Any:
 
 
 def unchanged(answer: Any) -> Any:
-    """Return an answer as it is."""
+    """Return an output unchanged."""
     return answer
 
 
 def disturbed(answer: Any) -> Any:
-    """Return an answer to which noise of its own size is added."""
+    """Return an output with added noise of the same magnitude."""
     generator = torch.Generator().manual_seed(0)
 
     def noisy(x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Inputs that are drawn, of one neighbourhood or of a whole network, where data is scarce.
+"""Random inputs for one neighbourhood or a complete network, for use when data is scarce.
 
-A real number is drawn. Whole numbers, masks (of truth values, or added: they hold infinity or the
-largest number of their dtype) and all else come from a few known samples, drawn with replacement.
-What is the same for all samples stays as it is.
+Floating-point inputs are drawn. Whole numbers, masks (boolean, or additive masks, which contain
+infinity or the largest number of their dtype) and everything else come from a few known samples,
+drawn with replacement. Inputs that are the same for all samples are not changed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from beyondprop.registry.limits import Count
 from beyondprop.shapes import taken_by
 
 KNOWN = 256
-"""Samples of the data that are held in memory, unless more or fewer are asked for."""
+"""The default number of samples of the data that are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class DrawnInputs:
     """How inputs of neighbourhoods are drawn.
 
     Attributes:
-        draw: The way.
-        samples: Drawn in a pass.
-        known: Of the data, the first so many samples are held in memory, at most: they show forms,
-            moments, masks and whole numbers.
+        draw: The way to draw.
+        samples: The number of samples drawn in a pass.
+        known: The maximum number of samples, from the start of the data, that are held in memory:
+            they provide forms, moments, masks and whole numbers.
 
     Raises:
-        UserError: A number is less than 1, or the way is none.
+        UserError: A number is less than 1, or `draw` is not a draw.
     """
 
     draw: Draw
@@ -61,15 +61,15 @@ class DrawnInputs:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Samples of several inputs that belong together, without end.
+    """An unlimited source of samples of several inputs that belong together.
 
     Attributes:
-        called: What gets them, for messages.
-        draw: The way in which real numbers are drawn.
-        known: Of each input; they have as many samples each.
+        called: The recipient's name in messages.
+        draw: The way to draw floating-point inputs.
+        known: Known samples of each input, equally many.
 
     Raises:
-        UserError: Nothing can be drawn, or there are too few known samples for this way.
+        UserError: Nothing can be drawn, or there are too few known samples for this draw.
     """
 
     called: str
@@ -80,13 +80,13 @@ class Source:
         if not self.real:
             raise UserError(
                 f"{self.called} gets no real numbers that could be drawn, only whole ones and "
-                "masks: leave it out, or let it learn from data"
+                "masks: leave it out, or train it on data"
             )
         count = len(self.known[0].samples)
         if count < self.draw.needs:
             raise UserError(
-                f"'{self.draw.name}' needs {self.draw.needs} known samples at least of what "
-                f"{self.called} gets, not {count}: give more, or draw by 'gaussian'"
+                f"'{self.draw.name}' needs at least {self.draw.needs} known samples of the inputs "
+                f"of {self.called}, not {count}: give more, or draw with 'gaussian'"
             )
 
     @cached_property
@@ -96,7 +96,7 @@ class Source:
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of the way, and of all that it sees of the known samples."""
+        """The SHA-256 of the draw and of everything that it uses of the known samples."""
         found = hashlib.sha256(digest_of(self.draw, "the draw").encode())
         for each in self.known:
             x, real = each.samples, each in self.real
@@ -106,36 +106,36 @@ class Source:
         return found.hexdigest()
 
     def take(self, count: int, generator: torch.Generator) -> list[Tensor]:
-        """Return so many samples of each input, ``(count, ...)``."""
+        """Return this many samples of each input, ``(count, ...)``."""
         known, device = len(self.known[0].samples), self.known[0].samples.device
         rows = torch.randint(known, (count,), generator=generator, device=device)
         made = iter(self.draw.draw(self.real, rows, generator))
         return [next(made) if each in self.real else each.samples[rows] for each in self.known]
 
     def generator(self, stream: str) -> torch.Generator:
-        """Return a generator of its own, of a stream."""
+        """Return a new generator, seeded by the name of a stream."""
         device = self.known[0].samples.device
         return torch.Generator(device).manual_seed(stream_of(stream))
 
 
 def drawn(x: Tensor) -> bool:
-    """Whether an input is drawn: real numbers are, unless they are a mask that is added."""
+    """Whether an input is drawn: it has floating-point numbers and is not an additive mask."""
     return x.is_floating_point() and not is_added_mask(x)
 
 
 @dataclass(frozen=True, eq=False)
 class Synthetic(Activations):
-    """Calls of a neighbourhood on drawn inputs, to which its teacher's piece gives the outputs.
+    """Calls of a neighbourhood on drawn inputs, with outputs computed by the teacher's piece.
 
-    Nothing is stored, and each pass draws others; the same seed draws the same.
+    Nothing is stored. Each pass draws other samples; the same seed draws the same samples.
 
     Attributes:
-        name: Of the neighbourhood.
-        piece: The teacher's, in eval mode.
-        layout: Of its calls.
-        source: Of its inputs.
-        samples: Of a pass.
-        seed: Another one draws others in every pass.
+        name: The name of the neighbourhood.
+        piece: The teacher's piece, in eval mode.
+        layout: The layout of its calls.
+        source: The source of its inputs.
+        samples: The number of samples in a pass.
+        seed: Seeds the draws of every pass.
     """
 
     name: str
@@ -146,23 +146,23 @@ class Synthetic(Activations):
     seed: int = 0
 
     def batches(self, size: int, seed: int) -> Iterator[Call]:
-        """Yield calls of so many samples.
+        """Yield calls of this many samples.
 
         Args:
-            size: Samples a batch, at most.
-            seed: Of the pass.
+            size: Samples in a batch, at most.
+            seed: The seed of the pass.
         """
         generator = self.source.generator(f"{self.name}, {self.seed}, {seed}")
         for count in sizes(self.samples, size):
             yield self._call(count, generator)
 
     def steps(self, size: int) -> int:
-        """Return how many batches of this size a pass has."""
+        """Return the number of batches of this size in a pass."""
         return -(-self.samples // size)
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of the source, of the piece, and of what is the same for all samples."""
+        """The SHA-256 of the source, the piece, and the inputs that all samples share."""
         found = hashlib.sha256(f"{self.name} {self.samples} {self.seed}".encode())
         found.update(self.source.digest.encode())
         found.update(digest_of_model(self.piece).encode())
@@ -172,7 +172,7 @@ class Synthetic(Activations):
 
     @cached_property
     def operations(self) -> int:
-        """Those of the teacher's piece."""
+        """The operations of the teacher's piece."""
         return forward_operations(self.piece, self.layout.sample)
 
     @torch.no_grad()
@@ -189,14 +189,14 @@ def synthesized(
     """Return calls of all neighbourhoods on drawn inputs.
 
     Args:
-        teacher: In eval mode.
+        teacher: The teacher, in eval mode.
         wanted: The neighbourhoods.
-        data: Batches of known samples that the teacher is called with; two at least in the first.
+        data: Batches of known samples of the teacher's inputs; the first has at least two.
         own: How inputs are drawn.
 
     Raises:
-        UserError: There is no data, a neighbourhood can't be trained on its own, or nothing can be
-            drawn of what it gets.
+        UserError: There is no data, a neighbourhood can't be trained on its own, or it has no
+            inputs that can be drawn.
     """
     found = interfaces(teacher, wanted, first_batch(data))
     seen = [calls(teacher, wanted, batch) for batch in some(data, own.known)]
@@ -213,22 +213,22 @@ def synthesized(
 
 @dataclass(frozen=True, eq=False)
 class DrawnBatches:
-    """Batches of drawn inputs of a whole network; the same in every pass over them.
+    """Batches of drawn inputs of a complete network; the same in every pass over them.
 
-    They are data like any other: to capture what neighbourhoods do when noise runs through the
-    whole network, say.
+    They can be used like any other data, for example to capture neighbourhoods' calls while noise
+    runs through the complete network.
 
     Attributes:
-        teacher: Its layers say which axes of the inputs hold channels.
-        known: A few samples of what it is called with.
-        draw: The way.
-        samples: How many are drawn.
-        batch_size: Samples a batch, at most.
-        seed: Of the draws.
+        teacher: The network, whose layers determine which axes of the inputs hold channels.
+        known: A few samples of its inputs.
+        draw: The way to draw.
+        samples: The number of drawn samples.
+        batch_size: Samples in a batch, at most.
+        seed: The seed of the draws.
 
     Raises:
-        UserError: A number is less than 1, nothing can be drawn of what the network gets, or there
-            are too few known samples for this way.
+        UserError: A number is less than 1, the network has no inputs that can be drawn, or there
+            are too few known samples for this draw.
     """
 
     teacher: nn.Module
@@ -241,11 +241,11 @@ class DrawnBatches:
     def __post_init__(self) -> None:
         check_fields(self)
         size(self.known)
-        _ = self.source  # which refuses what cannot be drawn
+        _ = self.source  # raises if nothing can be drawn
 
     @cached_property
     def source(self) -> Source:
-        """Of the inputs."""
+        """The source of the inputs."""
         axes = taken_by([self.teacher])
         known = tuple(Known(each, axes) for each in leaves(self.known))
         return Source("the network", self.draw, known)

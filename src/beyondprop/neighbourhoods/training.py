@@ -1,4 +1,4 @@
-"""A student is trained alone, from the teacher's activations; what was put together is healed."""
+"""Trains a student alone on the teacher's activations, and heals an assembled model."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def teach(
     """Train a student in place, and leave it in eval mode.
 
     Args:
-        student: Is called as the teacher's piece is.
-        activations: Of the neighbourhood.
-        recipe: How it is trained.
-        progress: Bars to draw on.
-        title: Of the bar.
+        student: Takes the same arguments as the teacher's piece.
+        activations: The activations of the neighbourhood.
+        recipe: The training recipe.
+        progress: Draws the progress bar.
+        title: The title of the bar.
 
     Raises:
-        UserError: The student's output is not of the teacher's form, or its error is no number any
-            more.
+        UserError: The student's output does not have the teacher's form, or its error is no longer
+            a number.
     """
     if not learns(student):
         student.eval()
@@ -63,28 +63,26 @@ def heal(
     output: str | None = None,
     axes: str | Mapping[str, str] | None = None,
 ) -> Curve:
-    """Train a model that was put together as a whole for a while, in place; leave it in eval mode.
+    """Train an assembled model end to end for a while, in place; leave it in eval mode.
 
     Args:
-        model: From `Library.merge`; what requires gradients learns. That is all of it, unless some
-            of the teacher's parts, and not all, were frozen.
-        data: Batches of (inputs, targets); it has a length, and can be iterated again and again.
-        loss: (outputs, targets) to a scalar.
-        recipe: How it is trained, by any rule; its batch size and its distance are not used.
-        progress: Bars to draw on; by default own ones, on the terminal.
-        output: Where the rule takes the error; see `beyondprop.attach`.
-        axes: What the axes of the blocks' outputs mean; see `beyondprop.attach`.
+        model: The model, from `Library.merge`. Parameters that require gradients learn: all of
+            them, unless only some of the teacher's parameters were frozen.
+        data: Batches of (inputs, targets), with a length, that can be iterated repeatedly.
+        loss: Maps (outputs, targets) to a scalar.
+        recipe: The training recipe, with any rule; its batch size and its distance are not used.
+        progress: Draws the progress bar; by default a new one on the terminal.
+        output: The module whose output receives the error; see `beyondprop.attach`.
+        axes: The meaning of the axes of the blocks' outputs; see `beyondprop.attach`.
 
     Raises:
         UserError: The rule can't teach the model, nothing in it learns, the data can't be iterated
-            again and again, or the loss is no longer a number.
+            repeatedly, or the loss is no longer a number.
     """
     own = recipe or Recipe()
     length(data)
     if not learns(model):
-        raise UserError(
-            "all of the model is frozen: call model.requires_grad_() before it is healed"
-        )
+        raise UserError("all of the model is frozen: call model.requires_grad_() before healing it")
     with ExitStack() as stack:
         shown = progress or stack.enter_context(bars())
         handle = stack.enter_context(taught(model, own, output, axes))
@@ -93,12 +91,12 @@ def heal(
 
 @dataclass(frozen=True)
 class ByTeacher(Course[Call]):
-    """A student is taught to answer as the teacher's piece does.
+    """Training of a student to match the outputs of the teacher's piece.
 
     Attributes:
-        handle: Of the rule that teaches the student.
-        activations: Of the neighbourhood.
-        recipe: Says what is made small, and in which order samples come.
+        handle: The attachment of the rule that trains the student.
+        activations: The activations of the neighbourhood.
+        recipe: Defines the distance to minimize, the batch size and the order of samples.
     """
 
     handle: Attachment
@@ -107,7 +105,7 @@ class ByTeacher(Course[Call]):
 
     @property
     def steps(self) -> int:
-        """Those of the activations."""
+        """The number of batches of the activations."""
         return self.activations.steps(self.recipe.batch_size)
 
     def batches(self, epoch: int) -> Iterable[Call]:
@@ -120,22 +118,22 @@ class ByTeacher(Course[Call]):
             return self.recipe.distance(batch.of(self.handle.model), batch.output)
 
     def rows(self, batch: Call) -> int:
-        """Return those of the call."""
+        """Return the number of samples in the call."""
         return batch.rows
 
 
 def seen(handle: Attachment, call: Call) -> AbstractContextManager[None]:
-    """Return the context in which rules that are taught by targets see the teacher's output.
+    """Return a context in which rules that need targets receive the teacher's output.
 
     Raises:
-        UserError: A rule needs one tensor, and the output has several.
+        UserError: A rule needs one tensor, but the output has several.
     """
     if not handle.needs_targets:
         return nullcontext()
     if len(call.outputs) > 1:
         raise UserError(
-            f"a rule that is taught by targets needs one tensor, and the teacher's piece returns "
-            f"{len(call.outputs)}: take a rule that needs the error alone"
+            f"a rule that needs targets needs one tensor, but the teacher's piece returns "
+            f"{len(call.outputs)}: use a rule that needs only the error"
         )
     return handle.targets(call.outputs[0])
 
@@ -145,7 +143,7 @@ def seen(handle: Attachment, call: Call) -> AbstractContextManager[None]:
 def error(
     student: nn.Module, activations: Activations, distance: Distance, batch_size: int
 ) -> float:
-    """Return a student's mean distance over a pass, samples weighed alike; it is in eval mode."""
+    """Return the mean distance over a pass of a student in eval mode, weighted by samples."""
     found = [
         (distance(call.of(student), call.output).item(), call.rows)
         for call in activations.batches(batch_size, 0)

@@ -1,4 +1,4 @@
-"""Optics: a simulated photonic co-processor, part by part, and what it would cost."""
+"""Optics: a simulated photonic co-processor, part by part, and its cost."""
 
 from beyondprop.optics.bench import Bench
 from beyondprop.optics.calibration import Calibrated, Calibration, calibrate

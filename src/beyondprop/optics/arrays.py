@@ -1,4 +1,4 @@
-"""Rows of numbers as people have them: tensors, NumPy arrays, data frames, nested lists."""
+"""Rows of numbers in common forms: tensors, NumPy arrays, data frames, nested lists."""
 
 from typing import Any, TypeVar
 
@@ -12,16 +12,16 @@ Rows = TypeVar("Rows", Tensor, "np.ndarray[Any, Any]")
 
 
 def as_tensor(x: Any) -> Tensor:
-    """Return rows as a tensor: a tensor itself, else what NumPy makes of them, copied.
+    """Return rows as a tensor: a tensor unchanged, anything else converted by NumPy and copied.
 
     Raises:
-        UserError: They are not an array of real numbers.
+        UserError: The rows are not an array of real numbers.
     """
     if isinstance(x, Tensor):
         return x
     try:
         array = np.asarray(x)
-    except Exception as error:  # whatever a class, or a list of uneven rows, makes of it
+    except Exception as error:  # a class or a list of uneven rows may raise anything
         raise UserError(f"rows must be an array of real numbers ({error})") from None
     if array.dtype.kind not in "biuf":
         raise UserError(
@@ -30,11 +30,11 @@ def as_tensor(x: Any) -> Tensor:
         )
     kind = array.dtype.kind
     if (kind == "u" and array.itemsize > 1) or (kind == "f" and array.itemsize > 8):
-        array = array.astype(np.float64)  # PyTorch has next to no operations on these
+        array = array.astype(np.float64)  # PyTorch has almost no operations on these
     return torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))
 
 
 def as_given(found: Tensor, x: Rows) -> Rows:
-    """Return a tensor where `x` is one, else a NumPy array."""
+    """Return a tensor if `x` is one, otherwise a NumPy array."""
     given: Any = found if isinstance(x, Tensor) else found.numpy()
     return given  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The bench: one batch of frames in the light, and what may be done with it."""
+"""The bench: one batch of frames in the light, and operations on it."""
 
 import math
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from beyondprop.optics.medium import Medium
 
 @dataclass
 class Bench:
-    """Frames behind the medium, and the camera before them.
+    """The fields of frames behind the medium, and the camera that records them.
 
     Attributes:
-        field: What the medium makes of the frames, complex ``(rows, out)``.
-        power: Mean intensity of each frame's field, ``(rows, 1)``.
-        typical: Mean intensity of a frame with half of its mirrors on.
-        medium: That the light came through.
-        shots: Shots taken before this batch.
-        camera: That takes the pictures.
+        field: The field of each frame behind the medium, complex ``(rows, out)``.
+        power: The mean intensity of each frame's field, ``(rows, 1)``.
+        typical: The mean intensity of a frame with half of its mirrors on.
+        medium: The medium that scatters the light.
+        shots: The number of shots before this batch.
+        camera: The camera.
         generator: Draws all noise.
-        seed: Of the device.
+        seed: The seed of the device.
     """
 
     field: Tensor
@@ -35,7 +35,7 @@ class Bench:
     seed: int
 
     def light(self, beside: Tensor | None = None) -> Tensor:
-        """Return the field in the next shot, also with a field from inputs beside the data."""
+        """Return the field in the next shot, optionally with the field of additional inputs."""
         field = self.field if beside is None else self.field + beside
         share = self.medium.scattering.instability
         if not share:
@@ -45,7 +45,7 @@ class Bench:
         return math.sqrt(1 - share) * field + math.sqrt(share) * stray
 
     def photograph(self, field: Tensor) -> Tensor:
-        """Return what the camera reads of a field, in the field's units squared."""
+        """Return the camera's reading of a field, in the field's units squared."""
         intensity = field.real.square() + field.imag.square()
         return self.camera.expose(intensity, self.typical, self.generator, self.seed)
 

@@ -1,4 +1,4 @@
-"""Calibration: a device's matrix, measured by its own noisy shots."""
+"""Calibration: a device's matrix, measured with its own noisy shots."""
 
 import copy
 import math
@@ -18,19 +18,20 @@ from beyondprop.registry import check_fields
 from beyondprop.registry.limits import Limits
 
 ROWS = 256
-"""Patterns that are shown as one batch, during which the medium stands still."""
+"""Patterns that are shown in one batch, during which the medium does not drift."""
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """A measured matrix, and how far it can be trusted.
+    """A measured matrix, and its error.
 
     Attributes:
-        matrix: The real map as measured, ``(in, out)``.
-        error: Root mean square of what noise leaves in it, relative to the matrix, by the spread of
-            the repeats. It falls as ``1 / sqrt(repeats)``. What is the same in each of them does
-            not show in it: saturation, hot pixels, and anchors that are known badly.
-        shots: That it took.
+        matrix: The measured real map, ``(in, out)``.
+        error: The root mean square of the noise in the matrix, relative to the matrix, estimated
+            from the spread of the repeats. It falls as ``1 / sqrt(repeats)``. It does not include
+            errors that are the same in each repeat: saturation, hot pixels, and errors in the known
+            fields of anchors.
+        shots: The number of shots used.
     """
 
     matrix: Tensor
@@ -38,9 +39,9 @@ class Calibration:
     shots: int
 
     def correlation(self, later: "Calibration") -> float:
-        """Return how like a later one is: 1 for a medium that stood still, 0 for another one.
+        """Return the correlation with a later calibration: 1 for a stable medium, 0 for another.
 
-        What noise alone would take from it is given back, by the errors of both.
+        The errors of both are used to correct for the correlation that noise removes.
 
         Raises:
             UserError: Noise hides one of the matrices.
@@ -63,21 +64,22 @@ def calibrate(
     like: Tensor,
     repeats: int = 4,
 ) -> Calibration:
-    """Measure a device's matrix, by showing it the rows of a Hadamard matrix (Popoff et al. 2010).
+    """Measure a device's matrix by showing it the rows of a Hadamard matrix (Popoff et al. 2010).
 
-    Each row ``h_k`` of signs lights every mirror once, in one of two frames, where a one-hot input
-    lights a single one; so the same shots bring about as many times more light on each entry as
-    there are inputs. ``Σ_k h_k (h_kᵀ T) / n = T`` is a fast transform. With ``n`` the power of two
-    that holds the inputs, a repeat takes n rows, of ``projection.device.shots`` shots each.
+    Each row ``h_k`` of signs lights every mirror once, in one of two frames, whereas a one-hot
+    input lights a single mirror. So with the same number of shots, the light on each entry
+    increases by about the number of inputs. ``Σ_k h_k (h_kᵀ T) / n = T`` is a fast transform. With
+    ``n`` the smallest power of two that holds the inputs, a repeat takes n rows of
+    ``projection.device.shots`` shots each.
 
     Args:
-        projection: The device; its clock counts the shots, and its medium drifts meanwhile. The
-            encoder must show signs, as all do but `Binary`.
+        projection: The device; its clock counts the shots, and its medium drifts during the
+            calibration. The encoder must show signs, as all except `Binary` do.
         in_features: Width of the input.
         out_features: Width of the output.
-        stream: Which medium: ``projection.stream(block)``.
-        like: A tensor of the device and the floating dtype to return.
-        repeats: How often, 2 or more, so that the error can be told from their spread.
+        stream: The stream of the medium: ``projection.stream(block)``.
+        like: A tensor with the device and the floating dtype to return.
+        repeats: The number of repeats, 2 or more, whose spread gives the error.
 
     Raises:
         UserError: A width is over the device's limits, the encoder cannot show signs, or there are
@@ -102,7 +104,7 @@ def calibrate(
 def _measured(
     projection: PhotonicProjection, inputs: int, outputs: int, stream: int, like: Tensor
 ) -> Tensor:
-    """Return the matrix as found by showing each pattern once."""
+    """Return the matrix measured by showing each pattern once."""
     count = 1 << (inputs - 1).bit_length()
     seen = like.new_empty(count, outputs)
     for first in range(0, count, ROWS):
@@ -117,15 +119,15 @@ def _measured(
 @final
 @dataclass(frozen=True)
 class Calibrated(Cached):
-    """A photonic co-processor whose ``matrix`` is the measured one, for rules that ask for it.
+    """A photonic co-processor whose ``matrix`` is the measured one, for rules that need a matrix.
 
-    It is measured by `calibrate` when it is first asked for, and kept. Projections go by light. To
-    measure it a copy of the device begins at shot 0, so that a run which is taken up again finds
-    the same matrix; those shots are not on the device's clock.
+    `calibrate` measures the matrix at its first use, and the result is cached. Projections use
+    light. The measurement uses a copy of the device that starts at shot 0, so that a resumed run
+    gets the same matrix; its shots do not count on the device's clock.
 
     Args:
         optics: The device.
-        repeats: Of the calibration.
+        repeats: The number of repeats in the calibration.
     """
 
     name: ClassVar[str] = "calibrated"
@@ -141,7 +143,7 @@ class Calibrated(Cached):
         return self.optics.stream(block)
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
-        """Return the map as measured (see `Projection.matrix`)."""
+        """Return the measured map (see `Projection.matrix`)."""
         return self._cached(
             self._measure, in_features, out_features, stream, like.dtype, like.device
         )

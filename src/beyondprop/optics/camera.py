@@ -1,4 +1,4 @@
-"""The camera: what becomes of an intensity until it is a number."""
+"""The camera: converts intensities to numbers."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,24 +15,24 @@ from beyondprop.registry.limits import Limits, NotNegative, Positive, Share
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera sees the intensity ``|y|²``, by whole electrons and whole steps.
+    """A camera measures the intensity ``|y|²``, with noise and in discrete steps.
 
-    In this order: photoelectrons, shot noise, read noise, hot pixels, saturation, quantisation
-    (EMVA Standard 1288, *Standard for Characterization of Image Sensors and Cameras*). As built,
-    every effect is off.
+    Effects apply in this order: photoelectrons, shot noise, read noise, hot pixels, saturation,
+    quantisation (EMVA Standard 1288, *Standard for Characterization of Image Sensors and Cameras*).
+    By default, every effect is off.
 
     Args:
-        photons: Exposure: photoelectrons a pixel collects in a shot where the intensity is the mean
-            one of a frame with half of its mirrors on (after quantum efficiency). It sets the scale
-            for all that follows.
-        shot_noise: Whether photoelectrons come one by one: a Poisson number for each pixel.
-        read_noise: Root mean square of the electronics' Gaussian noise, electrons. 0: none.
-        full_well: Electrons that a pixel holds: more are lost (saturation), and so is what noise
-            brings below zero. None: no limit.
-        bits: Of the converter, whose steps divide the full well evenly into ``2^bits - 1``; None:
-            it does not round.
-        hot: Share of the pixels, 0 to 1, that always read a full well: each one with this
-            probability, by its number and the device's seed. 0: none.
+        photons: Exposure: photoelectrons that a pixel collects in a shot at the mean intensity of a
+            frame with half of its mirrors on (after quantum efficiency). It sets the scale of all
+            other effects.
+        shot_noise: Whether photoelectrons are discrete: a Poisson number for each pixel.
+        read_noise: Root mean square of the electronics' Gaussian noise, in electrons; 0 for none.
+        full_well: Electrons that a pixel holds; a reading is clipped to this limit (saturation),
+            and to zero from below. None for no limit.
+        bits: Bits of the converter, whose steps divide the full well evenly into ``2^bits - 1``;
+            None for no rounding.
+        hot: Share of the pixels, 0 to 1, that always read a full well: each pixel with this
+            probability, determined by its number and the device's seed. 0 for none.
     """
 
     photons: Annotated[float, Limits(0, 1e9, above=True)] = 10_000.0
@@ -52,7 +52,7 @@ class Camera:
 
     @property
     def step(self) -> float:
-        """Electrons in a step of the converter; 0 where it does not round."""
+        """Electrons in a step of the converter; 0 if it does not round."""
         if self.bits is None or self.full_well is None:
             return 0.0
         return self.full_well / float(2**self.bits - 1)
@@ -60,13 +60,13 @@ class Camera:
     def expose(
         self, intensity: Tensor, typical: float, generator: torch.Generator, seed: int
     ) -> Tensor:
-        """Return what the camera reads, in the units of the intensity.
+        """Return the camera's reading, in the units of the intensity.
 
         Args:
-            intensity: Shape ``(shots, pixels)``.
+            intensity: The intensity, ``(shots, pixels)``.
             typical: The mean intensity of a frame with half of its mirrors on.
             generator: Draws the noise.
-            seed: Of the device: says which pixels are hot.
+            seed: The seed of the device, which determines the hot pixels.
         """
         electrons = intensity * (self.photons / typical)
         if self.shot_noise:
@@ -84,9 +84,9 @@ class Camera:
 
 @lru_cache(maxsize=16)
 def hot_pixels(pixels: int, share: float, seed: int) -> Tensor:
-    """Return which pixels are hot: each by itself, by its number and the seed.
+    """Return the indices of hot pixels, each drawn independently from its number and the seed.
 
-    So the pixels that a narrower block sees are the first of a wider one's.
+    The pixels of a narrower block are therefore the first pixels of a wider one.
     """
     if not share:
         return torch.empty(0, dtype=torch.long)

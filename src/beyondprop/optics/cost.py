@@ -1,7 +1,7 @@
-"""What a projection, and a step that uses it, would cost by light and by electronics alone.
+"""The cost of a projection, and of a step that uses it, by light or by electronics alone.
 
-Sums of what a device's figures say, not measurements. Parts are added up as if nothing overlapped,
-which is the worst for both; a well-made pipeline hides the shorter ones.
+The costs are computed from a device's figures, not measured. They are sums of parts without
+overlap, which is the worst case for both; a good pipeline hides the shorter parts.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from beyondprop.registry.limits import Positive
 
 @dataclass(frozen=True)
 class Link:
-    """The way between electronics and optics.
+    """The link between electronics and optics.
 
     Args:
-        inputs: Bytes a second to the mirrors, of which each takes a bit.
-        outputs: Bytes a second from the camera, of whose pixels each takes one or two.
+        inputs: Bytes per second to the mirrors; each mirror takes one bit.
+        outputs: Bytes per second from the camera; each pixel takes one or two bytes.
     """
 
     inputs: Positive = 1e9
@@ -32,13 +32,13 @@ class Link:
 
 @dataclass(frozen=True)
 class Electronics:
-    """The electronics beside the optics, or in its place.
+    """The electronics that support the optics or replace it.
 
     Args:
-        rate: Floating-point operations a second in matrix products; see `measured_rate`.
-        power: Watts while it works.
-        simple_rate: Operations a second where each number is used once, as in encoding and
-            recovering, which memory limits; None: those of a matrix product.
+        rate: Floating-point operations per second in matrix products; see `measured_rate`.
+        power: Watts under load.
+        simple_rate: Operations per second where each number is used once, as in encoding and
+            recovery, which are limited by memory; None for the rate of matrix products.
     """
 
     rate: Positive
@@ -54,13 +54,14 @@ class PhotonicCost:
     """Seconds and joules of one batch's projection, part by part.
 
     Args:
-        encode: Seconds to turn rows into frames, electronic.
-        send: Seconds to carry frames to the mirrors.
+        encode: Seconds to encode rows as frames, electronic.
+        send: Seconds to send frames to the mirrors.
         shots: Seconds in which the camera takes pictures, optical.
-        receive: Seconds to carry pictures back.
-        recover: Seconds to find the linear part, electronic.
-        product: Seconds of the matrix product, electronic, where there are no optics.
-        joules: Of all that: the optics' power while it shows and sends, else the electronics'.
+        receive: Seconds to receive the pictures.
+        recover: Seconds to recover the linear part, electronic.
+        product: Seconds of the matrix product, electronic, if there are no optics.
+        joules: Energy of all parts, at the optics' power while it sends, shows and receives, and
+            otherwise at the electronics' power.
     """
 
     encode: float = 0.0
@@ -78,7 +79,7 @@ class PhotonicCost:
 
 
 def measured_rate(seconds: float, rows: int, inputs: int, outputs: int) -> float:
-    """Return the operations a second of a matrix product whose time was measured."""
+    """Return the operations per second of a matrix product, given its measured time."""
     positive("the measured time, in seconds,", seconds)
     return 2.0 * rows * inputs * outputs / seconds
 
@@ -91,7 +92,7 @@ def optical_cost(
     inputs: int,
     outputs: int,
 ) -> PhotonicCost:
-    """Return what the linear projection of some rows costs by light.
+    """Return the cost of the linear projection of some rows by light.
 
     Raises:
         UserError: A width is over the device's limits.
@@ -120,7 +121,7 @@ def optical_cost(
 
 
 def electronic_cost(electronics: Electronics, rows: int, inputs: int, outputs: int) -> PhotonicCost:
-    """Return what the same projection costs as a dense matrix product."""
+    """Return the cost of the same projection as a dense matrix product."""
     product = 2.0 * rows * inputs * outputs / electronics.rate
     return PhotonicCost(product=product, joules=product * electronics.power)
 
@@ -128,11 +129,12 @@ def electronic_cost(electronics: Electronics, rows: int, inputs: int, outputs: i
 def break_even(
     device: PhotonicProcessor, electronics: Electronics, link: Link, rows: int = 1
 ) -> int | None:
-    """Return the least n for which light carries rows n → n as fast as a dense product does.
+    """Return the smallest n for which light projects rows n → n as fast as a dense product.
 
-    None if that is over the device's limits. Light's time grows like n at most (n log n for
-    off-axis holography) and a product's like n², so from there on light wins against it. It is no
-    comparison with a structured projection such as `Hadamard`, whose time grows like n log n too.
+    Returns None if that exceeds the device's limits. The time of light grows at most like n (n log
+    n for off-axis holography) and that of a product like n², so light is faster for every larger n.
+    This is not a comparison with a structured projection such as `Hadamard`, whose time also grows
+    like n log n.
     """
 
     def wins(side: int) -> bool:
@@ -152,15 +154,15 @@ def break_even(
 
 @dataclass(frozen=True)
 class StepCost:
-    """Seconds and joules of a training step by direct feedback alignment.
+    """Seconds and joules of a training step with direct feedback alignment.
 
     Args:
         forward: Seconds of the forward pass, electronic.
         nonlinearity: Seconds of activations and their derivatives, electronic.
-        projection: Of the errors, by either way.
+        projection: The cost of projecting the errors, optical or electronic.
         gradients: Seconds of the weights' gradients, electronic.
         update: Seconds of the weights' update, electronic.
-        joules: Of all that.
+        joules: Energy of all parts.
     """
 
     forward: float
@@ -180,15 +182,15 @@ class StepCost:
 def step_cost(
     projection: PhotonicCost, electronics: Electronics, rows: int, widths: Sequence[int]
 ) -> StepCost:
-    """Return what a step of a fully connected network costs, given its errors' projection.
+    """Return the cost of a step of a fully connected network, given its errors' projection.
 
-    One projection, to the widest hidden layer, teaches all layers (Launay et al. 2020).
+    One projection, to the widest hidden layer, serves all layers (Launay et al. 2020).
 
     Args:
-        projection: From `optical_cost` or `electronic_cost`.
-        electronics: That do the rest.
-        rows: Batch size.
-        widths: Of the input and of every layer's output.
+        projection: The cost from `optical_cost` or `electronic_cost`.
+        electronics: The electronics that compute everything else.
+        rows: The batch size.
+        widths: The widths of the input and of every layer's output.
     """
     weights = sum(before * after for before, after in pairwise(widths))
     product = 2.0 * rows * weights / electronics.rate

@@ -20,16 +20,16 @@ from beyondprop.registry.limits import Count, Positive
 
 @dataclass(frozen=True)
 class Specification:
-    """What a device can hold, and how fast it is.
+    """The size, speed and power of a device.
 
-    As given: LightOn's specifications; 1140 × 912 mirrors and 1920 × 1080 pixels, a frame
-    in 500 µs (lightonml 1.4, its simulated device), 30 W.
+    The defaults are LightOn's specifications: 1140 × 912 mirrors and 1920 × 1080 pixels, a frame in
+    500 µs (lightonml 1.4, its simulated device), 30 W.
 
     Args:
-        max_inputs: Mirrors.
-        max_outputs: Pixels of the camera.
-        frame_rate: Shots a second.
-        power: Watts, of the optics as a whole.
+        max_inputs: The number of mirrors.
+        max_outputs: The number of camera pixels.
+        frame_rate: Shots per second.
+        power: Watts of all optics together.
     """
 
     max_inputs: Count = 1140 * 912
@@ -43,15 +43,15 @@ class Specification:
 
 @dataclass(frozen=True)
 class PhotonicProcessor:
-    """Encoder, scattering medium, camera and retrieval, one behind the other.
+    """Encoder, scattering medium, camera and retrieval, in sequence.
 
-    It has no state of its own: what it draws follows from what its methods are given.
+    It has no state: its random numbers depend only on the arguments of its methods.
 
     Args:
-        encoder: How rows become patterns of mirrors.
-        scattering: What the medium does.
-        camera: What the camera does.
-        retrieval: How the field is found from intensities.
+        encoder: Encodes rows as patterns of mirrors.
+        scattering: The properties of the medium.
+        camera: The properties of the camera.
+        retrieval: Recovers the field from intensities.
         specification: Sizes, rate and power.
     """
 
@@ -66,16 +66,16 @@ class PhotonicProcessor:
 
     @property
     def shots(self) -> int:
-        """Shots of the camera for the linear projection of a row."""
+        """The number of camera shots for the linear projection of a row."""
         return self.encoder.frames * self.retrieval.shots
 
     def check(self, x: Tensor, outputs: int, pixels: int = 1) -> None:
-        """Refuse inputs and widths that the device does not support.
+        """Raise if the device does not support an input or a width.
 
         Args:
             x: The input, of any shape ``(..., in)``.
-            outputs: How many outputs are asked for.
-            pixels: How many pixels an output takes.
+            outputs: The number of outputs.
+            pixels: The number of pixels for each output.
 
         Raises:
             UserError: A width is over the limits or zero, or a number is NaN or infinite.
@@ -88,23 +88,23 @@ class PhotonicProcessor:
             )
 
     def check_widths(self, inputs: int, outputs: int, pixels: int = 1) -> None:
-        """Refuse widths that are over the limits, or zero."""
+        """Raise if a width is over the limits, or zero."""
         most = self.specification.max_inputs, self.specification.max_outputs // pixels
         for width, limit, what in zip((inputs, outputs), most, ("inputs", "outputs"), strict=True):
             if not 1 <= width <= limit:
                 raise UserError(
-                    f"this photonic co-processor has 1 to {limit:,} {what}, not {width:,}: take "
+                    f"this photonic co-processor has 1 to {limit:,} {what}, not {width:,}: use "
                     "fewer, or a projection without that limit, such as Streamed"
                 )
 
     def linear(self, x: Tensor, medium: Medium, shots: int, noise: torch.Generator) -> Tensor:
-        """Return the real linear projection ``(n, out)`` of rows ``(n, in)``, as recovered.
+        """Return the recovered real linear projection ``(n, out)`` of rows ``(n, in)``.
 
         Args:
-            x: Finite, float32 or float64.
+            x: Finite rows, float32 or float64.
             medium: The medium of these widths.
-            shots: Shots taken before.
-            noise: Draws all noise; of x's device.
+            shots: The number of shots before this call.
+            noise: The generator of all noise, on x's device.
         """
         frames, weights = self.encoder.encode(x)  # (n, frames, in), (n, frames)
         bench = self._bench(frames.flatten(0, 1), medium, shots, noise)
@@ -112,7 +112,7 @@ class PhotonicProcessor:
         return (found * weights.unsqueeze(-1)).sum(1)  # (n, frames, out) -> (n, out)
 
     def intensities(self, x: Tensor, medium: Medium, shots: int, noise: torch.Generator) -> Tensor:
-        """Return ``|x T|²``, ``(n, out)``, as the camera reads it: one shot a row; see `linear`.
+        """Return the camera's reading of ``|x T|²``, ``(n, out)``, one shot per row; see `linear`.
 
         Raises:
             UserError: The encoder needs several frames, whose intensities do not add up.

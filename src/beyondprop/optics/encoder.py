@@ -1,4 +1,4 @@
-"""The encoder: how real numbers become patterns of mirrors that are on or off."""
+"""The encoder: represents real numbers by patterns of mirrors that are on or off."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from beyondprop.registry.limits import Limits
 
 @dataclass(frozen=True)
 class Encoder(ABC):
-    """Turns each row into *frames*, patterns that are shown one after the other.
+    """Encodes each row as *frames*, patterns that are shown one after the other.
 
-    The medium is linear, so what it makes of the frames, summed by weights, is what it makes of
-    the encoded row. Weights and thresholds follow each row's own scale: a loss scaled by a power of
-    two gives the same frames to the bit.
+    The medium is linear, so the weighted sum of its outputs for the frames is its output for the
+    encoded row. Weights and thresholds follow each row's own scale: a loss scaled by a power of two
+    gives exactly the same frames.
     """
 
     def __post_init__(self) -> None:
@@ -26,7 +26,7 @@ class Encoder(ABC):
 
     @property
     def frames(self) -> int:
-        """How many frames a row takes."""
+        """The number of frames for each row."""
         return 1
 
     @abstractmethod
@@ -34,10 +34,10 @@ class Encoder(ABC):
         """Encode rows.
 
         Args:
-            x: Shape ``(n, in)``, finite.
+            x: Finite rows, shape ``(n, in)``.
 
         Returns:
-            Frames, shape ``(n, frames, in)``, and weights, shape ``(n, frames)``, both of x's
+            Frames, shape ``(n, frames, in)``, and weights, shape ``(n, frames)``, both with x's
             dtype. The encoded rows are the weighted sums of their frames.
         """
 
@@ -45,9 +45,9 @@ class Encoder(ABC):
 @final
 @dataclass(frozen=True)
 class Exact(Encoder):
-    """An ideal modulator of real amplitudes between -1 and 1. No mirror can do that.
+    """An ideal modulator of real amplitudes between -1 and 1, which no mirror can achieve.
 
-    One frame: the row divided by its largest magnitude, which is the weight.
+    There is one frame: the row divided by its largest magnitude, which is the weight.
     """
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,14 +59,14 @@ class Exact(Encoder):
 @final
 @dataclass(frozen=True)
 class Binary(Encoder):
-    """Mirrors show rows that are binary already: one frame, weight 1. Other rows are refused."""
+    """Shows rows that are already binary, in one frame of weight 1; rejects other rows."""
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows as they are."""
+        """Return the rows unchanged."""
         if not bool(((x == 0) | (x == 1)).all()):
             raise UserError(
-                "Binary shows numbers that are 0 or 1 and nothing else: compare your input with a "
-                "threshold first, or use Ternary or BitPlanes"
+                "Binary shows only the numbers 0 and 1: compare your input with a threshold first, "
+                "or use Ternary or BitPlanes"
             )
         return x.unsqueeze(1), x.new_ones(len(x), 1)
 
@@ -74,17 +74,17 @@ class Binary(Encoder):
 @final
 @dataclass(frozen=True)
 class Ternary(Encoder):
-    """Small entries are dropped, all others get one magnitude: a frame for each sign.
+    """Drops small entries and gives all others one magnitude, with a frame for each sign.
 
-    ``x ≈ m (p - q)`` with binary ``p``, where ``x > t rms(x)``, and ``q``, where ``x < -t rms(x)``;
-    ``m``, the mean magnitude of what is kept, is the best by least squares. Ternary errors: Launay
-    et al. 2020 (arXiv 2006.01475). The magnitude: Li and Liu 2016, ternary weight networks. It is
-    the same for both signs, so that a low threshold makes much of many small entries of one sign:
-    see `UnevenTernary`.
+    ``x ≈ m (p - q)`` with binary ``p``, where ``x > t rms(x)``, and ``q``, where ``x < -t rms(x)``.
+    ``m``, the mean magnitude of the remaining entries, is the least-squares optimum. Ternary
+    errors: Launay et al. 2020 (arXiv 2006.01475). The magnitude: Li and Liu 2016, ternary weight
+    networks. It is the same for both signs, so a low threshold overweights many small entries of
+    one sign: see `UnevenTernary`.
 
     Args:
         threshold: ``t``, in units of the row's root mean square, from 0 to 0.99 (a row's largest
-            entry is never below its root mean square, so something is always kept).
+            magnitude is never below its root mean square, so at least one entry remains).
     """
 
     threshold: Annotated[float, Limits(0, 0.99)] = 0.75
@@ -95,7 +95,7 @@ class Ternary(Encoder):
         return 2
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the positive and the negative entries that are kept, and plus and minus m."""
+        """Return the remaining positive and negative entries, and plus and minus m."""
         unit, peak = _scaled(x)
         frames = _by_sign(unit, self.threshold)  # (n, 2, in)
         kept = frames.sum(1)  # (n, in)
@@ -107,15 +107,15 @@ class Ternary(Encoder):
 @final
 @dataclass(frozen=True)
 class UnevenTernary(Encoder):
-    """As `Ternary`, but with a magnitude for each sign.
+    """Like `Ternary`, but with a separate magnitude for each sign.
 
-    The two frames are weighted anyway, so it costs no light. It represents the error of a
-    classifier whose classes are guessed alike exactly: one large negative entry, many small
-    positive ones. With one magnitude for all, the small ones would outweigh the large one, and
-    push all blocks the same way whatever the class.
+    The two frames are weighted anyway, so this needs no additional light. It exactly represents the
+    error of a classifier with equal probabilities for all classes: one large negative entry, many
+    small positive ones. With a single magnitude, the small ones would outweigh the large one and
+    push all blocks in the same direction for every class.
 
     Args:
-        threshold: As of `Ternary`.
+        threshold: As in `Ternary`.
     """
 
     threshold: Annotated[float, Limits(0, 0.99)] = 0.25
@@ -126,7 +126,7 @@ class UnevenTernary(Encoder):
         return 2
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the positive and the negative entries that are kept, and their magnitudes."""
+        """Return the remaining positive and negative entries, and their magnitudes."""
         unit, peak = _scaled(x)
         frames = _by_sign(unit, self.threshold)  # (n, 2, in)
         total = (unit.abs().unsqueeze(1) * frames).sum(-1)
@@ -137,12 +137,12 @@ class UnevenTernary(Encoder):
 @final
 @dataclass(frozen=True)
 class BitPlanes(Encoder):
-    """Rows rounded to signed whole numbers, one frame for each sign and bit.
+    """Rounds rows to signed whole numbers, with a frame for each sign and bit.
 
-    ``x ≈ s / (2^b - 1) Σ_k 2^k (p_k - q_k)`` with ``s`` the row's largest magnitude.
+    ``x ≈ s / (2^b - 1) Σ_k 2^k (p_k - q_k)``, where ``s`` is the row's largest magnitude.
 
     Args:
-        bits: ``b``, bits for a magnitude, from 1 to 16.
+        bits: ``b``, the bits of a magnitude, from 1 to 16.
     """
 
     bits: Annotated[int, Limits(1, 16)] = 4
@@ -165,7 +165,7 @@ class BitPlanes(Encoder):
 
 
 def _scaled(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return rows divided by their largest magnitudes, and these, ``(n, 1)``; rows of 0 stay."""
+    """Return rows divided by their largest magnitudes, if not 0, and these, ``(n, 1)``."""
     peak = x.abs().amax(-1, keepdim=True)
     return x / peak.where(peak > 0, 1), peak
 
@@ -174,8 +174,8 @@ def _by_sign(unit: Tensor, threshold: float) -> Tensor:
     """Return frames ``(n, 2, in)`` of the entries above a threshold and of those below minus it.
 
     Args:
-        unit: Rows, ``(n, in)``.
-        threshold: In units of a row's root mean square.
+        unit: The rows, ``(n, in)``.
+        threshold: The threshold, in units of a row's root mean square.
     """
     least = threshold * unit.square().mean(-1, keepdim=True).sqrt()  # (n, 1)
     return torch.stack([unit > least, unit < -least], 1).to(unit.dtype)

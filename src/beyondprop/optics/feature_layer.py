@@ -1,4 +1,4 @@
-"""Optical random features as layers: no gradient passes one, a model is behind the other."""
+"""Optical random features as layers: one blocks gradients, the other uses a model for them."""
 
 import json
 from abc import ABC, abstractmethod
@@ -22,7 +22,7 @@ from beyondprop.optics.presets import lighton_opu
 class Features(nn.Module, ABC):
     """Random features by light; see `OpticalFeatures` and `CalibratedFeatures`.
 
-    Args and errors are those of `OpticalFeatures`.
+    Arguments and errors are those of `OpticalFeatures`.
     """
 
     seed: Tensor
@@ -42,7 +42,7 @@ class Features(nn.Module, ABC):
             raise UserError(f"thresholds must be one or more finite numbers, not {thresholds}")
         device = replace(lighton_opu() if device is None else device, encoder=Binary())
         self.light = OPUMap(n_components, device, seed)
-        # Buffers, so that a checkpoint brings back the same medium and a measure leaves no trace.
+        # Buffers, so that a checkpoint restores the medium and a measure leaves no trace.
         self.register_buffer("seed", torch.tensor(seed))
         self.register_buffer("shots", torch.tensor(0))
 
@@ -57,26 +57,29 @@ class Features(nn.Module, ABC):
         x = x if x.is_floating_point() else x.float()
         peak = x.abs().amax(-1, keepdim=True)
         if not bool(peak.isfinite().all()):  # a comparison would hide them
-            raise UserError("the input of optical features holds NaN or infinite numbers")
+            raise UserError(
+                "the input of optical features contains NaN or infinite numbers: look for an "
+                "earlier layer that diverged"
+            )
         unit = x / peak.where(peak > 0, 1)  # so that no square is too large or too small
         size = unit.square().mean(-1, keepdim=True).sqrt()
         return torch.cat([(unit > t * size).to(x.dtype) for t in self.thresholds], dim=-1)
 
     def get_extra_state(self) -> Tensor:
-        """Return what the features depend on beside the medium, as JSON in bytes."""
+        """Return the settings of the features apart from the medium, as JSON in bytes."""
         return torch.tensor(list(self._written()), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """See that a state was saved by a layer that makes the same features of the same medium.
+        """Raise unless a state was saved by a layer with the same thresholds and device.
 
         Raises:
-            UserError: Its thresholds or its device are others.
+            UserError: The thresholds or the device differ.
         """
         saved = bytes(state.tolist())
         if saved != self._written():
             raise UserError(
                 "this state of optical features was saved with other thresholds or another "
-                f"device, {saved.decode()}: make the layer with them"
+                f"device, {saved.decode()}: build the layer with these settings"
             )
 
     def _written(self) -> bytes:
@@ -88,7 +91,7 @@ class Features(nn.Module, ABC):
         """Return the features, ``(..., n_components)``, of rows ``(..., in)``."""
 
     def extra_repr(self) -> str:
-        """Return what the layer is made of, for print."""
+        """Return the layer's settings for its representation."""
         shown = ", ".join(f"{t:g}" for t in self.thresholds)
         return f"n_components={self.light.n_components}, thresholds=({shown}), seed={self.seed}"
 
@@ -104,7 +107,7 @@ class Features(nn.Module, ABC):
         return features.where(on > 0, 0)
 
     def _of_seed(self) -> OPUMap:
-        """Return the light through the medium of the present seed, which a checkpoint may set."""
+        """Return the map with the current seed, which a checkpoint may have changed."""
         optics = self.light.projection
         if optics.seed != int(self.seed):
             self.light = OPUMap(self.light.n_components, optics.device, int(self.seed))
@@ -115,31 +118,31 @@ class Features(nn.Module, ABC):
 class OpticalFeatures(Features):
     """Random features by light, ``|R b|² / |b|² - 1`` of the binarised input ``b``.
 
-    Maps ``(..., in)`` to ``(..., n_components)``. Mirrors are on or off, so each number becomes one
-    mirror a threshold, on where ``x > t rms(x)``, with the root mean square of its own row: what
-    scales a row changes nothing. Several thresholds keep more of a grey value (a thermometer
-    code). The entries of R are independent circular complex Gaussians of variance 1, and ``|b|²``
-    is the number of mirrors that are on. So over R a feature has mean 0 and variance 1, and the
-    mean product of two rows' features is the kernel ``(b·c)² / (|b|² |c|²)``: that of ``|R b|²``,
-    ``|b|² |c|² + (b·c)²``, for rows of unit length and without its constant part (Saade et al.
-    2016; Ohana et al. 2020). Rows with all mirrors off give zeros.
+    Maps ``(..., in)`` to ``(..., n_components)``. Mirrors are on or off, so each number has one
+    mirror for each threshold, which is on if ``x > t rms(x)``, with the root mean square of its own
+    row: scaling a row does not change its features. Several thresholds preserve more of a grey
+    value (a thermometer code). The entries of R are independent circular complex Gaussians of
+    variance 1, and ``|b|²`` is the number of mirrors that are on. So over R a feature has mean 0
+    and variance 1, and the mean product of two rows' features is the kernel ``(b·c)² / (|b|²
+    |c|²)``: the kernel of ``|R b|²``, ``|b|² |c|² + (b·c)²``, for rows of unit length and without
+    its constant part (Saade et al. 2016; Ohana et al. 2020). Rows with all mirrors off give zeros.
 
-    No gradient comes back through the light: what stands before it must be taught by a rule that
-    cuts there, such as `DirectFeedbackAlignment`. There are no parameters. The `state_dict` holds
-    the seed of the medium, and how many shots were taken, by which noise and drift go on; one of
-    other thresholds or another device is refused. A pass that is run twice, as by activation
-    checkpointing, takes its shots twice, with other noise.
+    No gradient passes back through the light: train earlier layers with a rule that ends the graph
+    there, such as `DirectFeedbackAlignment`. There are no parameters. The `state_dict` holds the
+    seed of the medium and the number of shots, which determines noise and drift; a state with other
+    thresholds or another device raises an error. A pass that runs twice, for example under
+    activation checkpointing, takes its shots twice, with different noise.
 
     Args:
-        n_components: How many features.
-        thresholds: In units of a row's root mean square; 0 is the sign.
-        device: The co-processor, by default LightOn's. Its encoder is not used: what is shown is
-            binary already.
+        n_components: The number of features.
+        thresholds: Thresholds in units of a row's root mean square; 0 gives the sign.
+        device: The co-processor, by default LightOn's. Its encoder is not used, as the mirrors are
+            already binary.
         seed: Whole number from 0 to 2^63 - 1 that determines the medium and the noise.
 
     Raises:
         UserError: No threshold is given, or one is not finite; in the forward pass if a number is
-            NaN or infinite, or a width over the device's limits; in the backward pass always.
+            NaN or infinite, or a width is over the device's limits; in the backward pass always.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,17 +153,17 @@ class OpticalFeatures(Features):
 
 @final
 class CalibratedFeatures(Features):
-    """`OpticalFeatures` with a way back, for who has measured the device's matrix.
+    """`OpticalFeatures` with a backward pass, for which the device's matrix must be known.
 
-    The same numbers go forward, through the same light. Backward goes the gradient of a model of
-    it: the calibrated matrix, ``|R b|² / |b|² - 1``, without noise and drift, and for each mirror
-    a slope of 1 in place of the step (straight-through: Bengio, Léonard and Courville 2013). So
-    backpropagation can teach what stands before it, as a control; and an attacker who has the
-    matrix attacks so (backward pass differentiable approximation: Athalye, Carlini and Wagner
-    2018). A device's owner need not know the matrix; to measure it takes a shot or more an entry of
-    its input, and phase retrieval.
+    The forward pass is the same, through the same light. The backward pass uses the gradient of a
+    model of the device: the calibrated matrix, ``|R b|² / |b|² - 1``, without noise and drift, and
+    a slope of 1 for each mirror instead of the step (straight-through: Bengio, Léonard and
+    Courville 2013). So backpropagation can train earlier layers, as a control, and an attacker who
+    has the matrix can attack in this way (backward pass differentiable approximation: Athalye,
+    Carlini and Wagner 2018). A device's owner need not know the matrix; measuring it takes at least
+    one shot for each entry of the input, and phase retrieval.
 
-    Args and errors are those of `OpticalFeatures`, but for the backward pass.
+    Arguments and errors are those of `OpticalFeatures`, except in the backward pass.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -173,10 +176,10 @@ class CalibratedFeatures(Features):
         return _Instead.apply(self.modelled(_Instead.apply(wide, mirrors)), seen)  # type: ignore[no-untyped-call, no-any-return]
 
     def modelled(self, mirrors: Tensor) -> Tensor:
-        """Return what an ideal device makes of mirrors, ``(..., n_components)``, by real matrices.
+        """Return the features of an ideal device, ``(..., n_components)``, by real matrices.
 
         Args:
-            mirrors: 0 or 1, ``(..., in)``; a gradient comes back to them.
+            mirrors: Mirrors, 0 or 1, ``(..., in)``, which may require gradients.
         """
         real, imaginary = self._calibrated(mirrors.detach())
         with torch.autocast(mirrors.device.type, enabled=False):
@@ -194,7 +197,7 @@ class CalibratedFeatures(Features):
 
 
 class _Opaque(Function):
-    """Hands features on, and says so if a gradient shall come back."""
+    """Returns features unchanged, and raises in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, seen: Tensor) -> Tensor:  # noqa: ARG004
@@ -203,14 +206,14 @@ class _Opaque(Function):
     @staticmethod
     def backward(ctx: Any, *_gradients: Tensor) -> Any:  # noqa: ARG004
         raise UserError(
-            "no gradient comes back through the light of OpticalFeatures: train the layers before "
+            "no gradient passes back through the light of OpticalFeatures: train the layers before "
             "it with a rule that ends the graph there, such as DirectFeedbackAlignment, or use "
             "CalibratedFeatures, whose backward pass is a model of the light"
         )
 
 
 class _Instead(Function):
-    """Puts other numbers in a tensor's place; the gradient stays the tensor's."""
+    """Replaces a tensor's numbers, but passes the gradient to the original tensor."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, other: Tensor) -> Tensor:  # noqa: ARG004

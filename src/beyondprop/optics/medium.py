@@ -10,14 +10,14 @@ from beyondprop.random.gaussian import gaussian
 from beyondprop.random.streams import stream_of
 
 DENSE = 2**22
-"""Entries up to which the matrix is cached (twice 16 MiB in float32); larger ones go by tiles."""
+"""Matrices of up to this many entries are cached (2 × 16 MiB in float32); others use tiles."""
 
 TILE = 4096, 64
 """Inputs and outputs of a tile."""
 
 
 class Medium:
-    """One medium of given widths, and a cache of what was drawn of it."""
+    """One medium of given widths, with a cache of its drawn matrices."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Medium:
         """Return the complex field ``(rows, out)`` behind the medium for real ``(rows, in)``."""
         mixed = self.scattering.mixture(shots)
         if self.inputs * self.outputs <= DENSE:
-            # Products are mixed, not matrices: they are smaller than these, or hardly larger.
+            # Mix products, not matrices: products are smaller, or hardly larger.
             drawn = self._matrices(mixed)  # (2, in, out) each
             products = {n: frames @ matrix for n, matrix in drawn.items()}  # (2, rows, out) each
             return torch.complex(*_mix(products, mixed))
@@ -52,21 +52,21 @@ class Medium:
         return torch.complex(parts[0], parts[1])
 
     def matrix(self, shots: float | None = None) -> Tensor:
-        """Return the complex matrix ``(in, out)`` after so many shots; None: as calibrated."""
+        """Return the complex matrix ``(in, out)`` after this many shots; None: as calibrated."""
         mixed = {0: 1.0} if shots is None else self.scattering.mixture(shots)
         return torch.complex(*_mix(self._matrices(mixed), mixed))
 
     def anchors(self, count: int, shots: float, error: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Return the fields of reference inputs, as calibrated and as they are now.
+        """Return the fields of reference inputs, both calibrated and current.
 
-        Complex, ``(count, out)``, of mean power 1. Turning the phase of all that reaches one
-        output leaves the medium's distribution as it is (Gupta et al. 2019), so all phases are
-        counted from the first anchor's: it is real and positive where calibrated.
+        The fields are complex, ``(count, out)``, with mean power 1. A common phase at one output
+        does not change the medium's distribution (Gupta et al. 2019), so all phases are relative to
+        the first anchor's, whose calibrated field is real and positive.
 
         Args:
-            count: How many.
-            shots: Taken since the calibration.
-            error: Of the calibration, root mean square, relative.
+            count: The number of reference inputs.
+            shots: The number of shots since the calibration.
+            error: The relative root mean square error of the calibration.
         """
         mixed = self.scattering.mixture(shots)
         cached = {n: field for n, field in self._fields.items() if n in (*mixed, 0, "error")}
@@ -75,7 +75,7 @@ class Medium:
         calibrated = self._anchors(count, 0)
         turn = _turn(calibrated)
         if error:
-            # Phases are counted from the first anchor as it was found, whatever its error.
+            # Phases are relative to the first anchor as calibrated, including its error.
             known = calibrated + error * self._anchors(count, "error")
             return known * _turn(known), now * turn
         return calibrated * turn, now * turn
@@ -93,7 +93,7 @@ class Medium:
         return self._fields[number]
 
     def _matrices(self, mixed: dict[int, float]) -> dict[int, Tensor]:
-        """Return the matrices of a mixture, those that were drawn before from the cache."""
+        """Return the matrices of a mixture, from the cache if they were drawn before."""
         self._drawn = {n: self._drawn[n] if n in self._drawn else self._draw(n) for n in mixed}
         return self._drawn
 
@@ -109,13 +109,13 @@ class Medium:
         """Return real and imaginary parts of a tile, ``(2, inputs, outputs)``."""
         key = _key("medium", self._stream, number, into.start, out.start)
         drawn = torch.from_numpy(gaussian(self.seed, key, len(out) * 2 * len(into)))
-        # Output by output, so that the matrix of a narrower block is a slice of a wider one's.
+        # Drawn output by output, so that a narrower block's matrix is a slice of a wider one's.
         parts = drawn.view(len(out), 2, len(into)).permute(1, 2, 0)
         return parts.mul(self.outputs**-0.5).to(self._like)
 
 
 def _turn(anchors: Tensor) -> Tensor:
-    """Return what makes the first anchor real and positive."""
+    """Return the phase factor that makes the first anchor real and positive."""
     return (anchors[0] / anchors[0].abs()).conj()
 
 
@@ -130,5 +130,5 @@ def _spans(count: int, size: int) -> list[range]:
 
 
 def _key(*names: str | int) -> int:
-    """Return a random stream's number for whatever names it."""
+    """Return the number of the random stream with these names."""
     return stream_of(", ".join(map(str, names)))

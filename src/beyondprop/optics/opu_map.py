@@ -1,4 +1,4 @@
-"""Random features as people know them from LightOn's library: transform and linear_transform."""
+"""Random features with the interface of LightOn's library: transform and linear_transform."""
 
 from dataclasses import replace
 from typing import Any, Self
@@ -20,14 +20,15 @@ from beyondprop.optics.projection import PhotonicProjection
 class OPUMap(nn.Module):
     """Optical random features, ``|R x|²`` or ``R x``, with the methods of lightonml's ``OPUMap``.
 
-    A module without parameters: calling it is `transform`. Nothing that it returns has a gradient.
-    Tensors give tensors; NumPy arrays, lists and data frames give NumPy arrays, as a step of one of
-    scikit-learn's pipelines is asked to: the verbs and `clone` work as with its transformers.
-    Its `state_dict` is empty: noise goes on from ``projection.clock``, which begins at shot 0.
+    A module without parameters; calling it is the same as `transform`. Its results have no
+    gradient. Tensors give tensors; NumPy arrays, lists and data frames give NumPy arrays, as a step
+    in a scikit-learn pipeline must: its methods and `clone` work as for scikit-learn's
+    transformers. Its `state_dict` is empty: noise depends on ``projection.clock``, which starts at
+    shot 0.
 
     Args:
-        n_components: How many features.
-        device: The co-processor; by default LightOn's, for binary input, as theirs is.
+        n_components: The number of features.
+        device: The co-processor; by default LightOn's, with binary input as in their library.
         seed: Whole number that determines the medium and the noise.
     """
 
@@ -35,7 +36,7 @@ class OPUMap(nn.Module):
         self, n_components: int, device: PhotonicProcessor | None = None, seed: int = 0
     ) -> None:
         super().__init__()
-        counted = isinstance(n_components, np.integer)  # as searches over arrays give
+        counted = isinstance(n_components, np.integer)  # from searches over arrays
         whole("n_components", int(n_components) if counted else n_components, 1, 2**63 - 1)
         device = replace(lighton_opu(), encoder=Binary()) if device is None else device
         self.n_components = n_components
@@ -43,14 +44,14 @@ class OPUMap(nn.Module):
         self.n_features: int | None = None
 
     def fit(self, x: Any = None, y: object = None, n_features: int | None = None) -> Self:  # noqa: ARG002
-        """Fix the width of the input, by an input or by its width; other widths are then refused.
+        """Fix the width of the input, given rows or the width; other widths then raise an error.
 
-        Not needed: the matrix of every width is there already.
+        Calling it is optional, as the matrix of every width is already defined.
 
         Args:
             x: Rows, shape ``(..., in)``.
-            y: Targets, which scikit-learn gives every step; not looked at.
-            n_features: The width, where there is no x.
+            y: Targets, which scikit-learn passes to every step; ignored.
+            n_features: The width, if x is not given.
         """
         if x is not None:
             self.n_features = None
@@ -59,47 +60,48 @@ class OPUMap(nn.Module):
         return self
 
     def transform(self, x: Rows) -> Rows:
-        """Return ``|R x|²``, shape ``(..., n_components)``, as the camera reads it.
+        """Return the camera's reading of ``|R x|²``, shape ``(..., n_components)``.
 
-        In float32, or in float64 if x has that: half precision might not hold an intensity.
+        The result is float32, or float64 if x is: half precision might not hold an intensity.
 
         The entries of R are independent circular complex Gaussians of variance 1. So for one
         feature f, ``E[f(x) f(y)] = |x|² |y|² + (x·y)²`` over R (Saade et al. 2016; Ohana et al.
-        2020): means over features of products are a kernel.
+        2020): the mean of products over features is a kernel.
 
         Raises:
-            UserError: x holds no real numbers, a width is over the device's limits or not that of
-                `fit`, a number is NaN or infinite, or the encoder cannot show x in one frame.
+            UserError: x does not hold real numbers, a width is over the device's limits or differs
+                from that of `fit`, a number is NaN or infinite, or the encoder cannot show x in one
+                frame.
         """
         return as_given(self._seen(self._fitting(as_tensor(x))), x)
 
     @torch.no_grad()
     def linear_transform(self, x: Rows) -> Rows:
-        """Return ``R x`` with real R, shape ``(..., n_components)``, which keeps norms on average.
+        """Return ``R x``, shape ``(..., n_components)``, with a real R that keeps norms on average.
 
-        As lightonml does with its rescaling "norm": R's entries have variance ``1 / n_components``.
+        As in lightonml with rescaling "norm", R's entries have variance ``1 / n_components``.
 
         Raises:
-            UserError: As `transform`.
+            UserError: As in `transform`.
         """
         fitting = self._fitting(as_tensor(x))
         exact = fitting if fitting.is_floating_point() else fitting.float()
         return as_given(self.projection.project(exact, self.n_components, 0), x)
 
     def fit_transform(self, x: Rows, y: object = None) -> Rows:  # noqa: ARG002
-        """Return `transform` of x after `fit`; y is not looked at."""
+        """Return `transform` of x after `fit`; y is ignored."""
         return self.fit(x).transform(x)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
-        """Return the arguments that make a map like this one, as scikit-learn's `clone` asks."""
+        """Return the arguments that build the same map, as scikit-learn's `clone` requires."""
         optics = self.projection
         return {"n_components": self.n_components, "device": optics.device, "seed": optics.seed}
 
     def set_params(self, **params: Any) -> Self:
-        """Change arguments, as scikit-learn's searches do; the clock begins again at shot 0.
+        """Change arguments, as scikit-learn's searches do; the clock restarts at shot 0.
 
         Raises:
-            UserError: There is no such argument, or it cannot be that.
+            UserError: There is no such argument, or its value is not valid.
         """
         known = self.get_params()
         if unknown := [name for name in params if name not in known]:
@@ -113,7 +115,7 @@ class OPUMap(nn.Module):
         return self.transform(x)
 
     def extra_repr(self) -> str:
-        """Return what the map is made of, for print."""
+        """Return the map's settings for its representation."""
         return f"n_components={self.n_components}, seed={self.projection.seed}"
 
     def _fitting(self, x: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ class OPUMap(nn.Module):
         if self.n_features not in (None, x.shape[-1]):
             raise UserError(
                 f"this map was fitted to {self.n_features} features, not {x.shape[-1]}: call fit "
-                "again, or make a second map"
+                "again, or build a second map"
             )
         return x
 

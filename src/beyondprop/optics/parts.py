@@ -1,4 +1,4 @@
-"""Parts by name, and how one is built again from its settings."""
+"""Parts by name, and how to build them from their settings."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -45,13 +45,13 @@ PROCESSORS: Registry[PhotonicProcessor] = Registry(
     ],
     lines=LINES,
 )
-"""Whole devices, presets by their names; an argument of projections by light."""
+"""Complete devices and presets by name, for the argument of optical projections."""
 
 KINDS = {**PARTS, **{kind.name: kind for kind in (PhotonicProjection, Calibrated)}}
 
 
 def build(settings: Mapping[str, Any]) -> Any:
-    """Return the part, the whole device or the projection that has these settings.
+    """Return the part, the device or the projection with these settings.
 
     Raises:
         UserError: A part is unknown, has no such figure, or a figure is out of its range.
@@ -72,4 +72,4 @@ def build(settings: Mapping[str, Any]) -> Any:
     try:
         return kind(**figures)
     except TypeError as error:
-        raise UserError(f"{kind.__name__} cannot be built of {figures}: {error}") from error
+        raise UserError(f"{kind.__name__} cannot be built from {figures}: {error}") from error

@@ -1,4 +1,4 @@
-"""Whole devices: one without a fault, and one after LightOn's."""
+"""Complete devices: an ideal one, and one modelled on LightOn's."""
 
 from typing import cast
 
@@ -11,22 +11,21 @@ from beyondprop.optics.scattering import Scattering
 
 
 def ideal() -> PhotonicProcessor:
-    """Return a device without a fault: any real amplitude, a perfect camera, four-step holography.
+    """Return an ideal device: any real amplitude, a perfect camera, four-step holography.
 
-    Its projection is the ideal matrix's, to rounding.
+    Its projection equals that of the ideal matrix, up to rounding.
     """
     return PhotonicProcessor()
 
 
 def lighton_opu() -> PhotonicProcessor:
-    """Return a device after LightOn's optical processing unit.
+    """Return a device modelled on LightOn's optical processing unit.
 
     From LightOn: sizes, rate, power, 8 bits, binary mirrors; ternary errors from its paper (arXiv
-    2006.01475); a linear mode that takes five times as long as the intensity (lightonml's
-    documentation, of 1.4). How that one works in detail it does not say; four anchors take five
-    shots. Assumed, and no more than the
-    order of magnitude of common industrial CMOS cameras: photons, read noise, full well and hot
-    pixels; and of the medium: lifetime and instability.
+    2006.01475); a linear mode that takes five times as long as the intensity (documentation of
+    lightonml 1.4). That documentation does not describe how the linear mode works; four anchors
+    take five shots. Photons, read noise, full well and hot pixels are assumed, with the order of
+    magnitude of common industrial CMOS cameras; so are the medium's lifetime and instability.
     """
     return PhotonicProcessor(
         encoder=Ternary(),
@@ -40,17 +39,17 @@ def lighton_opu() -> PhotonicProcessor:
 
 PRESETS = {"ideal": ideal, "lighton-opu": lighton_opu}
 LINES = {
-    "ideal": "a device without a fault, whose projection is the ideal matrix's, to rounding",
-    "lighton-opu": "a device after LightOn's optical processing unit, partly assumed",
+    "ideal": "an ideal device, whose projection equals the ideal matrix's up to rounding",
+    "lighton-opu": "a device modelled on LightOn's optical processing unit, partly assumed",
 }
-"""What the presets are, for lists."""
+"""Descriptions of the presets, for lists."""
 
 
 def processor(device: object) -> PhotonicProcessor:
-    """Return a device, given as it is or by the name of its preset.
+    """Return a device, given directly or by the name of a preset.
 
     Raises:
-        UserError: It is neither.
+        UserError: The argument is neither a device nor the name of a preset.
     """
     if isinstance(device, str) and device in PRESETS:
         return PRESETS[device]()

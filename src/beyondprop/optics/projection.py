@@ -1,4 +1,4 @@
-"""The photonic co-processor as a projection, for every rule that takes one."""
+"""The photonic co-processor as a projection, for every rule that uses one."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
@@ -19,10 +19,10 @@ from beyondprop.registry import check_fields
 
 @dataclass
 class Clock:
-    """Counts the shots that a device has taken, by which noise and drift go on.
+    """Counts the shots of a device, which determine noise and drift.
 
     Attributes:
-        shots: How many so far. Set it to go on where another run ended.
+        shots: The number of shots so far. Set it to continue another run.
     """
 
     shots: int = 0
@@ -33,20 +33,21 @@ class Clock:
 class PhotonicProjection(Shareable):
     """A simulated photonic co-processor: encoded, scattered, photographed and recovered.
 
-    The linear map is a Gaussian one, as `Dense` is (of other numbers); what arrives differs from it
-    by what the device's parts do. A run is reproducible: all noise is a function of the seed, the
-    stream and the shots taken before. Copies and pickles begin at shot 0, with the same medium.
+    The linear map is Gaussian, like that of `Dense` (with other numbers); the result differs from
+    it through the effects of the device's parts. A run is reproducible: all noise is a function of
+    the seed, the stream and the number of earlier shots. Copies and pickles start at shot 0, with
+    the same medium.
 
-    Cost, simulated: ``2 × frames × in_features × out_features`` multiply-adds a row, and twice as
-    many stored numbers as the matrix has entries, up to `medium.DENSE` entries; larger ones are
-    drawn by tiles in every product. A medium that drifts takes this twice within its first
+    Cost of the simulation: ``2 × frames × in_features × out_features`` multiply-adds per row, and
+    two stored numbers for each entry of the matrix, up to `medium.DENSE` entries; larger matrices
+    are drawn by tiles in every product. A medium that drifts takes this twice within its first
     lifetime, and once more for each lifetime that has passed, up to twelve.
 
     Args:
         seed: Whole number that, with the stream, determines the medium, hot pixels and noise.
-        shared: One medium for all blocks, each seeing the first of its outputs (one device teaches
-            all layers, as in Launay et al. 2020); otherwise one a block.
-        device: The parts; see `ideal` and `lighton_opu`, or the name of a preset: "lighton-opu".
+        shared: One medium for all blocks, each of which uses the first of its outputs (one device
+            serves all layers, as in Launay et al. 2020); otherwise one per block.
+        device: The device; see `ideal` and `lighton_opu`, or the name of a preset: "lighton-opu".
     """
 
     name: ClassVar[str] = "photonic"
@@ -60,7 +61,7 @@ class PhotonicProjection(Shareable):
         check_fields(self)
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
-        """Return what an ideal device applies (see `Projection.matrix`): T's real part."""
+        """Return the matrix of an ideal device (see `Projection.matrix`): T's real part."""
         self.device.check_widths(in_features, out_features, self.device.retrieval.pixels)
         exact = torch.promote_types(like.dtype, torch.float32)
         key = in_features, out_features, stream, exact, like.device
@@ -70,12 +71,12 @@ class PhotonicProjection(Shareable):
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``, by light.
 
-        A row with NaN or an infinite number, which no mirror shows, arrives as NaN, as it would
-        electronically: by that a gradient scaler sees an overflow, and skips the step.
+        A row with NaN or an infinite number, which no mirror can show, gives NaN, as in an
+        electronic product: a gradient scaler then detects an overflow and skips the step.
 
         Raises:
-            UserError: A gradient is asked for, a width is over the device's limits, or x holds no
-                floating-point numbers.
+            UserError: x requires a gradient, a width is over the device's limits, or x does not
+                hold floating-point numbers.
         """
         if not x.is_floating_point():
             raise UserError(
@@ -83,13 +84,13 @@ class PhotonicProjection(Shareable):
             )
         if torch.is_grad_enabled() and x.requires_grad:
             raise UserError(
-                "no gradient comes back through a photonic co-processor: detach the input, or "
+                "no gradient passes back through a photonic co-processor: detach the input, or "
                 "multiply by the ideal map, matrix(...)"
             )
         self.device.check_widths(x.shape[-1], out_features, self.device.retrieval.pixels)
         rows = self.rows(x)  # (rows, in)
         lost = ~rows.isfinite().all(1, keepdim=True)  # (rows, 1)
-        rows = rows.masked_fill(lost, 0)  # the device shows darkness in their place
+        rows = rows.masked_fill(lost, 0)  # the device shows darkness instead
         medium = self.medium(rows, out_features, stream)
         noise = self.noise(rows, stream)
         with torch.autocast(x.device.type, enabled=False):
@@ -98,30 +99,30 @@ class PhotonicProjection(Shareable):
         return found.masked_fill(lost, float("nan")).to(x.dtype).view(*x.shape[:-1], out_features)
 
     def rows(self, x: Tensor) -> Tensor:
-        """Return x as a matrix in float32, or in float64 if it has that."""
+        """Return x as a matrix in float32, or in float64 if x has that dtype."""
         return x.reshape(-1, x.shape[-1]).to(torch.promote_types(x.dtype, torch.float32))
 
     def medium(self, like: Tensor, out_features: int, stream: int) -> Medium:
-        """Return the medium for rows such as these."""
+        """Return the medium for rows with this width, dtype and device."""
         key = like.shape[-1], out_features, like.dtype, like.device
         return self._medium(key[0], key[1], stream, key[2], key[3])
 
     def noise(self, like: Tensor, stream: int) -> torch.Generator:
-        """Return the generator of all noise from here on, until the clock goes on."""
+        """Return the generator of all noise at the clock's current shot."""
         number = stream_of(f"{self.seed}, {stream}, {self.clock.shots}")
         return torch.Generator(like.device).manual_seed(number)
 
     @property
     def counter(self) -> int:
-        """Shots taken so far."""
+        """The number of shots so far."""
         return self.clock.shots
 
     def resume(self, counter: int) -> None:
-        """Continue after so many shots."""
+        """Continue after this many shots."""
         self.clock.shots = counter
 
     def settings(self) -> dict[str, Any]:
-        """Return what is needed to build the same projection again, as JSON values."""
+        """Return the settings that build the same projection again, as JSON values."""
         return {**super().settings(), "device": self.device.settings()}
 
     def _medium(

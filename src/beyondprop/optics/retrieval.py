@@ -1,4 +1,4 @@
-"""Retrieval: how the field behind the medium is found again, of which a camera sees |y|² only."""
+"""Retrieval: recovers the field behind the medium, of which a camera measures only |y|²."""
 
 import math
 from abc import ABC, abstractmethod
@@ -15,43 +15,43 @@ from beyondprop.registry.limits import Limits, NotNegative, Positive, Share
 
 @dataclass(frozen=True)
 class Retrieval(ABC):
-    """Finds the complex field from intensities, in which a known field interferes with it."""
+    """Recovers the complex field from intensities of its interference with a known field."""
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     @property
     def shots(self) -> int:
-        """How many shots of the camera a frame takes."""
+        """The number of camera shots for each frame."""
         return 1
 
     @property
     def pixels(self) -> int:
-        """How many pixels of the camera an output takes."""
+        """The number of camera pixels for each output."""
         return 1
 
     def operations(self, outputs: int) -> float:
-        """Return how many floating-point operations a frame's retrieval takes, roughly."""
+        """Return the approximate number of floating-point operations to recover a frame."""
         return 8.0 * self.shots * outputs
 
     @abstractmethod
     def recover(self, bench: Bench) -> Tensor:
-        """Return the field of every frame, complex ``(rows, out)``, as far as it can be found."""
+        """Return the recovered field of every frame, complex ``(rows, out)``."""
 
 
 @final
 @dataclass(frozen=True)
 class PhaseShifting(Retrieval):
-    """Phase-shifting holography: a reference beam whose phase turns evenly from shot to shot.
+    """Phase-shifting holography: a reference beam whose phase advances evenly from shot to shot.
 
     ``I_k = |y + r e^{iθ_k}|²``, ``θ_k = 2πk/n``, gives ``y = Σ_k I_k e^{iθ_k} / (n r)``, exactly
     for every n ≥ 3 (Bruning et al. 1974; Yamaguchi and Zhang 1997 with n = 4).
 
     Args:
         steps: n, 3 or more.
-        strength: Intensity of the reference beam, in units of the mean one of a frame with half of
-            its mirrors on.
-        phase_noise: Root mean square of the error of each shot's phase, radian. 0: none.
+        strength: Intensity of the reference beam, in units of the mean intensity of a frame with
+            half of its mirrors on.
+        phase_noise: Root mean square error of each shot's phase, in radians; 0 for none.
     """
 
     steps: Annotated[int, Limits(3, 64)] = 4
@@ -79,28 +79,28 @@ class PhaseShifting(Retrieval):
 @final
 @dataclass(frozen=True)
 class OffAxis(Retrieval):
-    """Off-axis holography: one shot, with a tilted reference beam and four pixels an output.
+    """Off-axis holography: one shot, with a tilted reference beam and four pixels per output.
 
-    The tilt is a carrier that moves ``y r*`` away from ``|y|²`` in the spectrum, where it is cut
-    out (Leith and Upatnieks 1962; Takeda, Ina and Kobayashi 1982). The outputs are samples along a
-    line that closes on itself, four pixels to each; the carrier has 3/2 fringes an output. Then
-    the two do not overlap at all, and without noise the field is exact. A real camera's speckle is
-    two-dimensional and less sharply limited in bandwidth.
+    The tilt is a carrier that separates ``y r*`` from ``|y|²`` in the spectrum, where it is
+    filtered out (Leith and Upatnieks 1962; Takeda, Ina and Kobayashi 1982). The outputs are samples
+    along a closed line, with four pixels each; the carrier has 3/2 fringes per output. The two
+    terms then do not overlap, and without noise the field is exact. A real camera's speckle is
+    two-dimensional, and its bandwidth is less sharply limited.
 
     Args:
-        strength: Intensity of the reference beam, in units of the mean one of a frame with half of
-            its mirrors on.
+        strength: Intensity of the reference beam, in units of the mean intensity of a frame with
+            half of its mirrors on.
     """
 
     strength: Positive = 1.0
 
     @property
     def pixels(self) -> int:
-        """Four, so that the spectra have room."""
+        """Four, so that the spectra do not overlap."""
         return 4
 
     def operations(self, outputs: int) -> float:
-        """Return those of a transform to the spectrum and of one back."""
+        """Return the operations of a forward and an inverse Fourier transform."""
         return 5 * (4 * outputs * math.log2(4 * outputs) + outputs * math.log2(2 * outputs))
 
     def recover(self, bench: Bench) -> Tensor:
@@ -108,7 +108,7 @@ class OffAxis(Retrieval):
         outputs = bench.field.shape[-1]
         amplitude = math.sqrt(self.strength * bench.typical)
         spectrum = torch.fft.fftshift(torch.fft.fft(bench.light()), -1)  # (rows, out)
-        # As seen along the reference beam: the field's band lies from `outputs` to its double.
+        # Relative to the reference beam, the field's band is from `outputs` to 2 × `outputs`.
         padded = torch.nn.functional.pad(spectrum, (outputs, 2 * outputs))  # (rows, 4 out)
         intensity = bench.photograph(torch.fft.ifft(padded) * self.pixels + amplitude)
         band = torch.fft.fft(intensity)[..., outputs : 2 * outputs]  # (rows, out)
@@ -119,21 +119,22 @@ class OffAxis(Retrieval):
 @final
 @dataclass(frozen=True)
 class Anchors(Retrieval):
-    """Reference inputs, shown on mirrors beside the data, in place of a reference beam.
+    """Reference inputs, shown on mirrors next to the data, instead of a reference beam.
 
     With ``a_k`` the field of anchor k, ``|y + a_k|² - |y|² - |a_k|² = 2 Re(a_k* y)``; two or more
-    anchors give y by least squares at every output. Phases relative to an anchor's, on LightOn's
-    device: Gupta et al. 2019; Ohana et al. 2023 combine intensities without a reference beam too.
-    The anchors' own fields are known from calibration; they drift with the medium.
+    anchors give y by least squares at every output. Gupta et al. 2019 use phases relative to an
+    anchor's on LightOn's device; Ohana et al. 2023 also combine intensities without a reference
+    beam. The anchors' own fields are known from calibration; they drift with the medium.
 
     Args:
-        count: How many, 2 or more. With few, outputs exist where all are dark or in phase, which
-            noise then drowns.
+        count: The number of anchors, 2 or more. With few anchors, all of them are dark or in phase
+            at some outputs, where noise then dominates.
         strength: Mean intensity of an anchor, in units of that of a frame with half of its mirrors
             on.
-        calibration_error: Root mean square of the error of the anchors' fields as known, relative
-            to theirs (see `calibrate` for what noise leaves). Fixed by the device's seed, the same
-            in every shot. 0: none. Nobody has published one: whatever you give is assumed.
+        calibration_error: Relative root mean square error of the anchors' known fields (see
+            `calibrate` for the error from noise). The device's seed determines it, and it is the
+            same in every shot; 0 for none. No value has been published, so any value is an
+            assumption.
     """
 
     count: Annotated[int, Limits(2, 64)] = 4
@@ -142,7 +143,7 @@ class Anchors(Retrieval):
 
     @property
     def shots(self) -> int:
-        """One for the data alone and one with each anchor."""
+        """One for the data alone, and one for each anchor."""
         return self.count + 1
 
     def recover(self, bench: Bench) -> Tensor:
@@ -161,7 +162,7 @@ class Anchors(Retrieval):
 
 
 def _determinant(known: Tensor, s: Tensor) -> Tensor:
-    """Return ``s² - |q|²`` as a sum of squares, which does not cancel where all are in phase."""
+    """Return ``s² - |q|²`` as a sum of squares, to avoid cancellation if all are in phase."""
     total = torch.zeros_like(s)
     for j in range(len(known)):
         for k in range(j):

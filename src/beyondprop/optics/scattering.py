@@ -1,4 +1,4 @@
-"""What light does in a scattering medium, and how the medium drifts."""
+"""Light in a scattering medium, and the drift of the medium."""
 
 import math
 from dataclasses import dataclass
@@ -7,26 +7,27 @@ from beyondprop.registry import check_fields
 from beyondprop.registry.limits import NotNegative, Positive, Share
 
 MEMORY = 12
-"""Lifetimes after which what the medium was is forgotten: e⁻¹² of it is left."""
+"""Lifetimes after which an earlier state of the medium is dropped, when e⁻¹² of it remains."""
 
 
 @dataclass(frozen=True)
 class Scattering:
-    """What happens in a multiply scattering medium: ``y = x T``.
+    """Propagation through a multiply scattering medium: ``y = x T``.
 
     The entries of ``T`` are independent circular complex Gaussians (Popoff et al. 2010) with
     ``E|T|² = 2 / out``, so that its real part keeps norms on average. Every entry is a function of
     the seed and the stream.
 
     Args:
-        lifetime: Shots after which the medium's correlation with what it was at calibration has
-            fallen to 1/e (heat, creep); None: it never changes. The entries follow a complex
+        lifetime: Shots after which the medium's correlation with its calibrated state has fallen to
+            1/e (heat, creep); None for a medium that never changes. The entries follow a complex
             Ornstein-Uhlenbeck process, ``T(t) = ρ T(0) + sqrt(1 - ρ²) T'``, ``ρ = exp(-t /
-            lifetime)``. It stands still during a batch. The correlation with the calibrated
-            matrix is exact at all times; within a lifetime the way is smoother than the process's.
-        age: Shots that had passed since calibration when the first one of ours is taken.
-        instability: Share of the light's power, 0 to 1, that goes another way in each shot
-            (vibration, air); what is left interferes as it should. 0: none.
+            lifetime)``. The medium does not change during a batch. The correlation with the
+            calibrated matrix is exact at all times; within a lifetime the path is smoother than
+            that of the process.
+        age: Shots between calibration and the first shot.
+        instability: Share of the light's power, 0 to 1, that takes another path in each shot
+            (vibration, air); the rest interferes normally. 0 for none.
     """
 
     lifetime: Positive | None = None
@@ -37,13 +38,13 @@ class Scattering:
         check_fields(self)
 
     def correlation(self, shots: float) -> float:
-        """Return ρ, the correlation with the calibrated matrix after so many shots."""
+        """Return ρ, the correlation with the calibrated matrix after this many shots."""
         return 1.0 if self.lifetime is None else math.exp(-(self.age + shots) / self.lifetime)
 
     def mixture(self, shots: float) -> dict[int, float]:
-        """Return of which independent matrices the present one is the sum, and by what weights.
+        """Return the weights of the independent matrices whose sum is the current one.
 
-        Matrix 0 is the calibrated one, and one more comes in during each lifetime.
+        Matrix 0 is the calibrated one, and another one is added during each lifetime.
         """
         if self.lifetime is None:
             return {0: 1.0}

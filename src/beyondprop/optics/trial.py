@@ -1,4 +1,4 @@
-"""Trying a device out at any width: how far from the exact product it is, without its matrix."""
+"""Trials of a device at any width: its error relative to the exact product, without its matrix."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ from beyondprop.optics.medium import Medium
 
 @dataclass(frozen=True)
 class PhotonicErrors:
-    """How far a device's projection of some vectors is from the exact product.
+    """Errors of a device's projection of some vectors, relative to the exact product.
 
     Attributes:
-        outputs: How many were simulated.
+        outputs: The number of simulated outputs.
         encoding: Error of the encoded vectors, relative to the vectors, root mean square.
-        light: Error of what arrives, relative to the exact product of the encoded vectors.
-        whole: Error of what arrives, relative to the exact product.
-        cosine: Between what arrives and the exact product.
+        light: Error of the result, relative to the exact product of the encoded vectors.
+        whole: Error of the result, relative to the exact product.
+        cosine: The cosine between the result and the exact product.
     """
 
     outputs: int
@@ -31,18 +31,18 @@ class PhotonicErrors:
 
 @torch.no_grad()
 def errors(device: PhotonicProcessor, x: Tensor, outputs: int, seed: int) -> PhotonicErrors:
-    """Return the errors of a device, just calibrated, at some of its outputs.
+    """Return the errors of a newly calibrated device at some of its outputs.
 
-    A few vectors span a space of few dimensions, and a matrix of independent Gaussians is one in
-    any orthonormal basis. So all that a camera sees of these vectors is drawn as what a medium with
-    one input for each of them makes of their coordinates: exactly as likely as by the medium of
-    full width, whose million inputs need not be drawn.
+    A few vectors span a space of few dimensions, and a matrix of independent Gaussians has the same
+    distribution in any orthonormal basis. So the fields of these vectors are drawn as those of
+    their coordinates behind a medium with one input for each vector. Their distribution is exactly
+    that of the medium of full width, whose million inputs need not be drawn.
 
     Args:
         device: The device.
         x: A few vectors ``(n, in)``, float32 or float64.
-        outputs: How many to simulate. They are independent of each other.
-        seed: Of the medium, hot pixels and noise.
+        outputs: The number of outputs to simulate, which are independent of each other.
+        seed: The seed of the medium, hot pixels and noise.
     """
     frames, weights = device.encoder.encode(x)
     flat = frames.flatten(0, 1)
@@ -77,7 +77,7 @@ def errors(device: PhotonicProcessor, x: Tensor, outputs: int, seed: int) -> Pho
 
 
 def coordinates(rows: Tensor) -> Tensor:
-    """Return as many coordinates as rows, of the same inner products."""
+    """Return coordinates of rows, one per row, with the same inner products."""
     values, vectors = torch.linalg.eigh((rows @ rows.t()).double())
     found: Tensor = vectors * values.clamp(min=0).sqrt()
     return found.to(rows.dtype)

@@ -1,1 +1,1 @@
-"""What neighbourhoods and modalities share: how one piece of a model is taught, and told apart."""
+"""Parts shared by neighbourhoods and modalities: how to train a piece, and digests of it."""

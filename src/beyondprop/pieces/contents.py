@@ -1,4 +1,4 @@
-"""What digests are made of: the numbers of tensors, and all that tells a model from others."""
+"""The content of digests: the bytes of tensors, and everything that identifies a model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from beyondprop._torch.weights import weights
 
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-"""In what is printed of an object: another one in each process."""
+"""The address in a printed object, which differs between processes."""
 PLAIN = (str, int, float, complex, type(None), torch.dtype)
 
 
@@ -22,14 +22,13 @@ def content(x: Tensor) -> bytes:
 
 
 def digest_of_model(model: nn.Module) -> str:
-    """Return the SHA-256 of a model: its weights and buffers, its modules as they print, and their
-    plain values and functions by name.
+    """Return the SHA-256 of a model's weights, buffers, printed modules and their plain values.
 
-    The code of `forward` has no part in it.
+    Functions among the values count by name. The code of `forward` is not included.
     """
     found = hashlib.sha256(weights(model))
     found.update(ADDRESS.sub("", repr(model)).encode())
-    for name, buffer in model.named_buffers():  # also those that are not kept with the weights
+    for name, buffer in model.named_buffers():  # including buffers outside the state dict
         found.update(f"{name} {buffer.dtype} {tuple(buffer.shape)}".encode() + content(buffer))
     for name, module in model.named_modules():
         kept = ((key, told(value)) for key, value in vars(module).items() if key[0] != "_")
@@ -38,7 +37,7 @@ def digest_of_model(model: nn.Module) -> str:
 
 
 def told(value: Any) -> str:
-    """Return a plain value or a function as text, nothing of anything else."""
+    """Return a plain value or a function as text; an empty text for anything else."""
     if isinstance(value, PLAIN):
         return repr(value)
     if isinstance(value, tuple | list):

@@ -1,4 +1,4 @@
-"""Batches of data, which are read again and again."""
+"""Batches of data that can be read repeatedly."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from beyondprop.errors import UserError
 from beyondprop.pieces.contents import content
 
 Batch = Any
-"""What a model is called with: a tensor, a tuple or list of arguments, or a mapping of them; see
+"""A model's inputs: a tensor, a tuple or list of arguments, or a mapping of them; see
 `beyondprop._torch.calling`.
 """
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of batches of (inputs, targets), such as of a DataLoader.
+    """The inputs of batches of (inputs, targets), for example from a DataLoader.
 
     Attributes:
-        pairs: Can be iterated again and again, and gives the same each time.
+        pairs: Batches that can be iterated repeatedly, with the same result each time.
     """
 
     pairs: Iterable[tuple[Batch, Any]]
@@ -43,45 +43,47 @@ def first(batch: Batch, count: int) -> Batch:
 
 
 def size(batch: Batch) -> int:
-    """Return how many samples a batch has.
+    """Return the number of samples in a batch.
 
     Raises:
-        UserError: It has no tensor, or tensors of different lengths.
+        UserError: The batch has no tensor, or tensors of different lengths.
     """
     lengths = {len(each) if each.dim() else 0 for each in leaves(batch)}
     if len(lengths) != 1 or 0 in lengths:
         found = ", ".join(str(tuple(each.shape)) for each in leaves(batch)) or "no tensor"
-        raise UserError(f"a batch holds tensors with a row a sample, as many in each, not {found}")
+        raise UserError(
+            f"a batch must hold tensors with one row per sample, all of one length, not {found}"
+        )
     return lengths.pop()
 
 
 def sizes(samples: int, most: int) -> list[int]:
-    """Return the sizes of a pass's batches, alike but for one sample.
+    """Return the sizes of a pass's batches, which differ by at most one sample.
 
-    So none is of a single sample, which a batch norm refuses, where others are larger.
+    This avoids a last batch with a single sample, which a batch norm rejects.
     """
     count = -(-samples // most)
     return [samples // count + (place < samples % count) for place in range(count)]
 
 
 def check_again(data: Iterable[Any], called: str = "data") -> None:
-    """See that data can be iterated again and again.
+    """Raise unless data can be iterated repeatedly.
 
     Raises:
-        UserError: It can't.
+        UserError: The data is an iterator, or not iterable.
     """
     if isinstance(data, Iterator) or not isinstance(data, Iterable):
         raise UserError(
-            f"the {called} is a {type(data).__name__}, which can't be iterated again and again: "
-            "give a list of batches or a DataLoader"
+            f"the {called} is a {type(data).__name__}, which can't be iterated repeatedly: give a "
+            "list of batches or a DataLoader"
         )
 
 
 def first_batch(data: Iterable[Batch], called: str = "data") -> Batch:
-    """Return the first batch of data that can be iterated again.
+    """Return the first batch of data that can be iterated repeatedly.
 
     Raises:
-        UserError: There is none, or the data can't be iterated again and again.
+        UserError: There is no batch, or the data can't be iterated repeatedly.
     """
     check_again(data, called)
     for batch in data:
@@ -90,7 +92,7 @@ def first_batch(data: Iterable[Batch], called: str = "data") -> Batch:
 
 
 def some(data: Iterable[Batch], samples: int) -> Iterator[Batch]:
-    """Yield the batches of the first samples of the data; of the last one as many as are left."""
+    """Yield the batches of the first samples of the data, the last one cut to the number."""
     left = samples
     for batch in data:
         count = min(size(batch), left)
@@ -101,10 +103,10 @@ def some(data: Iterable[Batch], samples: int) -> Iterator[Batch]:
 
 
 def length(data: Iterable[Any]) -> int:
-    """Return how many batches the data has.
+    """Return the number of batches in the data.
 
     Raises:
-        UserError: It has none, or does not say.
+        UserError: The data has no batches, or no length.
     """
     check_again(data)
     try:
@@ -119,7 +121,7 @@ def length(data: Iterable[Any]) -> int:
 
 
 def look(data: Iterable[Batch], samples: int = sys.maxsize) -> tuple[str, int]:
-    """Return the SHA-256 of the first samples of data, and how many there are; it is read once."""
+    """Return the SHA-256 and the number of the first samples of data, which is read once."""
     digest, count = hashlib.sha256(), 0
     for batch in some(data, samples):
         count += size(batch)

@@ -1,9 +1,9 @@
-"""What tells an object from another one, also in another process: of the user's code a digest.
+"""Digests that identify objects, including the user's code, across processes.
 
-A student is taken again where the same was asked for. What is printed of an object does not say so:
-two functions print alike, and so do two versions of one class. So values are described by value,
-what an installed package has by its name, and all other functions and classes by their bytecode,
-with the values that it reads from around it.
+A stored student is reused if its settings are the same. A printed object does not show that: two
+functions print alike, and so do two versions of one class. So values are described by value, code
+of installed packages by name, and all other functions and classes by their bytecode and the values
+that it reads from its surroundings.
 """
 
 from __future__ import annotations
@@ -29,43 +29,42 @@ from beyondprop.errors import UserError
 from beyondprop.pieces.contents import content
 
 GENERATED = "<string>"
-"""The file of dunder methods that `dataclass` writes, which its fields decide."""
+"""The file name of dunder methods that `dataclass` generates, which depend only on the fields."""
 GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 """Instructions that read a global name."""
 UNTOLD = frozenset(
     {
         *("__dict__", "__weakref__", "__doc__", "__module__", "__repr__", "__slots__"),
-        *("__slotnames__", "_abc_impl"),  # kept there by pickle, and by abstract classes
+        *("__slotnames__", "_abc_impl"),  # stored there by pickle, and by abstract classes
     }
 )
-"""Of a class, what says nothing of what it does."""
+"""Members of a class that do not affect its behaviour."""
 
 
 def digest_of(value: Any, called: str) -> str:
     """Return the SHA-256 of an object's description.
 
     Args:
-        value: Such as a number, a dataclass of numbers, a function, an instance of any class.
+        value: A number, a dataclass of numbers, a function, or an instance of any class.
         called: Its name in messages.
 
     Raises:
-        UserError: It holds something that cannot be described, such as an open file.
+        UserError: The object holds something that cannot be described, such as an open file.
     """
     try:
         text = json.dumps(Description(()).of(value), sort_keys=True)
     except UndescribedError as error:
         raise UserError(
-            f"{called} holds a {error}, which does not tell one from another, so that a student "
-            "of an earlier call could be taken for another one: let it be a function, or a "
-            "dataclass of numbers and text"
+            f"{called} holds a {error}, which has no digest, so a stored student could be mistaken "
+            "for another one: use a function, or a dataclass of numbers and text"
         ) from None
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def digest_of_code(model: nn.Module) -> str:
-    """Return the SHA-256 of the code of a model's classes, in which `digest_of_model` has no part.
+    """Return the SHA-256 of the code of a model's classes, which `digest_of_model` leaves out.
 
-    Of installed packages their names; of the user's own what they do.
+    Classes of installed packages count by name, the user's own classes by their code.
     """
     kinds = {type(each) for each in model.modules()}
     return digest_of(sorted(kinds, key=named), "the model")
@@ -85,7 +84,7 @@ class Description:
     """Describes objects inside others.
 
     Attributes:
-        outer: The identities of those that they are inside.
+        outer: The identities of the enclosing objects.
     """
 
     outer: tuple[int, ...]
@@ -94,7 +93,7 @@ class Description:
         """Return an object's description as JSON.
 
         Raises:
-            UndescribedError: It has none.
+            UndescribedError: The object has no description.
         """
         if id(value) in self.outer:
             return ["itself", self.outer.index(id(value))]
@@ -106,7 +105,7 @@ class Description:
         raise UndescribedError(type(value).__name__)
 
     def container(self, value: Any) -> Any:
-        """Return the description of a container, None of anything else."""
+        """Return the description of a container, or None for anything else."""
         if isinstance(value, Mapping):
             return [[self.of(key), self.of(each)] for key, each in value.items()]
         if isinstance(value, list | tuple):
@@ -116,7 +115,7 @@ class Description:
         return None
 
     def code(self, value: Any) -> Any:
-        """Return the description of what can be called by its code, None of anything else."""
+        """Return the description of a callable or property by its code, or None."""
         if isinstance(value, partial):
             return [self.of(value.func), self.of(value.args), self.of(value.keywords)]
         if isinstance(value, MethodType):
@@ -147,7 +146,7 @@ class Description:
 
     def _function(self, value: FunctionType) -> Any:
         name = f"{value.__module__}.{value.__qualname__}"
-        if installed(value.__module__) and "<" not in name:  # lambdas of a file print alike
+        if installed(value.__module__) and "<" not in name:  # lambdas share one name
             return name
         cells = [each.cell_contents for each in value.__closure__ or ()]
         read = {
@@ -172,7 +171,7 @@ class Description:
         return [name, members, [self.of(each) for each in value.__bases__]]
 
     def _around(self, value: Any) -> Any:
-        """Return the description of what code reads from around it; of others their class."""
+        """Return the description of a value that code reads; its class, if it has none."""
         try:
             return self.of(value)
         except UndescribedError as error:
@@ -180,7 +179,7 @@ class Description:
 
 
 def simple(value: Any) -> Any:
-    """Return the description of what has no parts, None of anything else."""
+    """Return the description of a value without parts, or None for anything else."""
     if value is None or isinstance(value, str | bool | int):
         return repr(value)
     if isinstance(value, Integral):
@@ -203,7 +202,7 @@ def simple(value: Any) -> Any:
 
 
 def code_of(code: CodeType) -> Any:
-    """Return bytecode as JSON, with its constants and the code inside."""
+    """Return bytecode as JSON, with its constants and nested code."""
     constants = [
         code_of(each) if isinstance(each, CodeType) else constant(each) for each in code.co_consts
     ]
@@ -211,25 +210,25 @@ def code_of(code: CodeType) -> Any:
 
 
 def constant(value: Any) -> str:
-    """Return a constant as text, which of a set is the same in every process."""
+    """Return a constant as text; a set is sorted, so that all processes agree."""
     return repr(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
 
 
 def names_in(code: CodeType) -> set[str]:
-    """Return the global names that bytecode reads, also in code inside."""
+    """Return the global names that bytecode reads, including nested code."""
     inner = (names_in(each) for each in code.co_consts if isinstance(each, CodeType))
     own = {each.argval for each in dis.get_instructions(code) if each.opname in GLOBAL}
     return own.union(*inner)
 
 
 def generated(name: str, member: Any) -> bool:
-    """Whether a dataclass's member was written by `dataclass`."""
+    """Whether `dataclass` generated a member of a class."""
     own = isinstance(member, FunctionType) and member.__code__.co_filename == GENERATED
     return own and name.startswith("__")
 
 
 def installed(name: str | None) -> bool:
-    """Whether a module is this library's, Python's, or an installed package's."""
+    """Whether a module belongs to this library, Python, or an installed package."""
     top = (name or "").partition(".")[0]
     if top in ("beyondprop", "builtins") or top in sys.stdlib_module_names:
         return True

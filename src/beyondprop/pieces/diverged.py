@@ -1,4 +1,4 @@
-"""A training that led nowhere took something all the same."""
+"""The error of a diverged training, with the operations that it used."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from beyondprop.errors import UserError
 
 
 class DivergedError(UserError):
-    """A loss of a training is no number any more.
+    """A training loss is no longer a number.
 
     Attributes:
-        operations: Floating-point operations of the steps that there were.
+        operations: Floating-point operations of the steps before the training stopped.
     """
 
     def __init__(self, message: str, operations: float) -> None:
@@ -17,4 +17,4 @@ class DivergedError(UserError):
         self.operations = operations
 
     def __reduce__(self) -> tuple[type[DivergedError], tuple[str, float]]:
-        return DivergedError, (str(self), self.operations)  # workers send it back
+        return DivergedError, (str(self), self.operations)  # so that workers can send it back

@@ -1,4 +1,4 @@
-"""Training ends where the validation loss no longer falls, and the best weights are kept."""
+"""Early stopping on the validation loss, which keeps the best weights."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from beyondprop.pieces.diverged import DivergedError
 
 @dataclass
 class Stopping:
-    """A model's validation losses as it is trained, and its best weights.
+    """A model's validation losses during training, and its best weights.
 
     Attributes:
-        model: That is trained.
-        data: Of validation.
-        loss: (outputs, targets) to a scalar.
-        patience: Epochs without a lower loss, behind which training ends.
-        score: (model) to a number that is kept of each epoch beside the loss; None: there is none.
-        losses: Of each epoch, infinity where one is no number.
-        scores: Of each epoch.
+        model: The model.
+        data: The validation data.
+        loss: Maps (outputs, targets) to a scalar.
+        patience: Epochs without a lower loss after which training stops.
+        score: Maps the model to a number that is recorded for each epoch in addition to the loss,
+            or None.
+        losses: The loss of each epoch, infinity if it is not a number.
+        scores: The score of each epoch.
     """
 
     model: nn.Module
@@ -42,11 +43,11 @@ class Stopping:
 
     @property
     def best(self) -> int:
-        """The epoch with the least loss, the first one of several."""
+        """The first epoch with the lowest loss."""
         return min(range(len(self.losses)), key=self.losses.__getitem__)
 
     def over(self) -> bool:
-        """Judge the model, and return whether its training ends."""
+        """Evaluate the model, and return whether its training stops."""
         self.model.eval()
         self.losses.append(validation_loss(self.model, self.data, self.loss))
         if self.score is not None:
@@ -57,14 +58,14 @@ class Stopping:
         return len(self.losses) - 1 - self.best >= self.patience
 
     def restore(self, learning_rate: float, operations: float) -> None:
-        """Give the model its best weights.
+        """Load the best weights into the model.
 
         Args:
-            learning_rate: At which it was trained.
-            operations: Floating-point operations of that training.
+            learning_rate: The learning rate of the training.
+            operations: Floating-point operations of the training.
 
         Raises:
-            DivergedError: The loss was no number in any epoch, so that none is the best.
+            DivergedError: The loss was not a number in any epoch, so there is no best epoch.
         """
         if not math.isfinite(self.losses[self.best]):
             raise DivergedError(no_number(learning_rate), operations)
@@ -72,7 +73,7 @@ class Stopping:
 
 
 def no_number(learning_rate: float, what: str = "loss") -> str:
-    """Return that a model can't be judged, as people read it."""
+    """Return the message that a model can't be evaluated."""
     return (
         f"the validation {what} is not a number at learning rate {learning_rate:.3g}: lower the "
         "rate, or check whether the validation data contain numbers that are not finite"
@@ -83,10 +84,10 @@ def no_number(learning_rate: float, what: str = "loss") -> str:
 def validation_loss(
     model: nn.Module, data: Iterable[tuple[Any, Any]], loss: Callable[[Any, Any], Tensor]
 ) -> float:
-    """Return the mean loss of samples, infinity where it is no number.
+    """Return the mean loss over samples, infinity if it is not a number.
 
     Raises:
-        UserError: There is no sample.
+        UserError: There are no samples.
     """
     total, count = 0.0, 0
     for inputs, targets in data:

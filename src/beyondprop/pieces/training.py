@@ -1,4 +1,4 @@
-"""How a model is taught: a recipe, a course of batches, and the loop."""
+"""Training of a model: a recipe, a course of batches, and the loop."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ Labelled = tuple[Any, Any]
 """Inputs and targets of a batch."""
 T = TypeVar("T")
 OptimizerOf = Callable[[Iterable[Any], float], Optimizer]
-"""(parameters, or groups of them; learning rate) to an optimizer."""
+"""Builds an optimizer from parameters, or groups of them, and a learning rate."""
 
 
 class LabelledBatches(Protocol):
-    """Batches of (inputs, targets) that can be iterated again and again: a list, a DataLoader."""
+    """Batches of (inputs, targets) that can be iterated repeatedly: a list, a DataLoader."""
 
     def __len__(self) -> int: ...
 
@@ -59,19 +59,19 @@ class Recipe:
 
     Attributes:
         epochs: Passes over the activations.
-        batch_size: Samples a step, where they come from a cache.
-        learning_rate: At the start; it falls linearly to zero.
-        distance: What is made small.
-        optimizer: (parameters, learning rate) to an optimizer.
-        rule: That teaches the student's blocks; backprop within the piece unless given.
-        blocks: Of the student, for that rule; see `beyondprop.attach`.
-        seed: Of the order of samples, and of what a student draws as it is trained.
-        steps: At most, over all epochs; None: as many as the epochs have.
-        threads: Of the CPU: their number decides how sums are rounded, so that with one number
-            students are the same whoever trains them.
+        batch_size: Samples in a step, if they come from a cache.
+        learning_rate: The initial learning rate, which falls linearly to zero.
+        distance: The distance to minimize.
+        optimizer: Builds an optimizer from parameters and a learning rate.
+        rule: The rule of the student's blocks; by default backprop within the piece.
+        blocks: The student's blocks for that rule; see `beyondprop.attach`.
+        seed: The seed of the order of samples, and of random numbers during training.
+        steps: The maximum number of steps over all epochs; None sets no limit.
+        threads: CPU threads. Their number affects rounding, so a fixed number gives the same
+            students on any worker.
 
     Raises:
-        UserError: A number is not above zero, or something of another kind.
+        UserError: A number is not above zero, or a value has the wrong type.
     """
 
     epochs: Count = 4
@@ -89,26 +89,26 @@ class Recipe:
         check_fields(self)
 
     def total(self, steps: int) -> int:
-        """Return the steps of all epochs, of which each has so many at most."""
+        """Return the total number of steps, if an epoch has at most this many."""
         return min(self.epochs * steps, self.steps or self.epochs * steps)
 
     def epochs_of(self, steps: int) -> list[int]:
-        """Return the steps of each epoch, of which each has so many at most."""
+        """Return the number of steps of each epoch, if an epoch has at most this many."""
         left = [self.total(steps) - epoch * steps for epoch in range(self.epochs)]
         return [min(each, steps) for each in left if each > 0]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How a student's training went.
+    """The course of a student's training.
 
     Attributes:
         errors: The mean distance of each epoch's steps.
-        steps: How many there were.
-        samples: That it was taught, each as often as it came.
-        operations: Floating-point operations of all steps, by those of the first one, which PyTorch
-            counts.
-        seconds: Of each epoch's steps, on this machine; of validation nothing.
+        steps: The number of steps.
+        samples: The number of samples seen, counting repetitions.
+        operations: Floating-point operations of all steps, extrapolated from the first step, which
+            PyTorch counts.
+        seconds: The time of each epoch's steps on this machine, without validation.
     """
 
     errors: tuple[float, ...]
@@ -130,7 +130,7 @@ def taught(
     output: str | None = None,
     axes: str | Mapping[str, str] | None = None,
 ) -> Iterator[Attachment]:
-    """Attach a recipe's rule inside; behind, also where training failed, the model is in eval mode.
+    """Attach a recipe's rule inside the context; afterwards, always put the model into eval mode.
 
     Raises:
         UserError: The rule can't teach the model.
@@ -144,10 +144,10 @@ def taught(
 
 
 class Course(ABC, Generic[T]):
-    """What a model to which a rule is attached is taught, batch by batch.
+    """The batches and losses from which a model with an attached rule learns.
 
     Attributes:
-        handle: Of the rule.
+        handle: The attachment of the rule.
     """
 
     handle: Attachment
@@ -155,7 +155,7 @@ class Course(ABC, Generic[T]):
     @property
     @abstractmethod
     def steps(self) -> int:
-        """Batches of an epoch."""
+        """The number of batches in an epoch."""
 
     @abstractmethod
     def batches(self, epoch: int) -> Iterable[T]:
@@ -167,7 +167,7 @@ class Course(ABC, Generic[T]):
 
     @abstractmethod
     def rows(self, batch: T) -> int:
-        """Return how many samples a batch has."""
+        """Return the number of samples in a batch."""
 
     def differentiate(self, batch: T) -> Tensor:
         """Add a batch's gradients to those of the parameters, and return its loss."""
@@ -176,18 +176,18 @@ class Course(ABC, Generic[T]):
         return loss
 
     def parameters(self) -> Iterable[Any]:
-        """Return what learns: parameters, or groups of them with learning rates of their own."""
+        """Return the parameters that learn, or groups of them with separate learning rates."""
         return [*self.handle.model.parameters(), *self.handle.parameters()]
 
 
 @dataclass(frozen=True)
 class ByLabels(Course[Labelled]):
-    """A whole model is taught by targets.
+    """Training of a complete model on targets.
 
     Attributes:
-        handle: Of the rule that teaches the model.
+        handle: The attachment of the rule that trains the model.
         data: Inputs and targets.
-        measure: (outputs, targets) to a scalar.
+        measure: Maps (outputs, targets) to a scalar.
     """
 
     handle: Attachment
@@ -196,11 +196,11 @@ class ByLabels(Course[Labelled]):
 
     @property
     def steps(self) -> int:
-        """Those of the data."""
+        """The number of batches in the data."""
         return len(self.data)
 
     def batches(self, epoch: int) -> Iterable[Labelled]:
-        """Return the data, whose order is its own."""
+        """Return the data, which determines its own order."""
         del epoch
         return self.data
 
@@ -211,7 +211,7 @@ class ByLabels(Course[Labelled]):
             return self.measure(call_model(self.handle.model, inputs), targets)
 
     def rows(self, batch: Labelled) -> int:
-        """Return those of the inputs."""
+        """Return the number of rows of the inputs."""
         return len(next(leaves(batch[0])))
 
 
@@ -222,21 +222,21 @@ def trained(
     title: str,
     stopping: Stopping | None = None,
 ) -> Curve:
-    """Train a model; generators are left as they were.
+    """Train a model; restore random generators afterwards.
 
     Args:
-        course: What it is taught.
-        recipe: How it is trained.
-        progress: Bars to draw on.
-        title: Of the bar.
-        stopping: Says behind each epoch whether it was the last one; None: all are done.
+        course: The batches and losses.
+        recipe: The training recipe.
+        progress: Draws the progress bar.
+        title: The title of the bar.
+        stopping: Decides after each epoch whether training stops; None runs all epochs.
 
     Raises:
         DivergedError: The loss is no longer a number.
-        UserError: The data gives no batch.
+        UserError: The data has no batches.
     """
     handle, total = course.handle, recipe.total(course.steps)
-    errors, seconds, done, samples, operations = [], [], 0, 0, 0.0  # of a sample
+    errors, seconds, done, samples, operations = [], [], 0, 0, 0.0  # operations per sample
     with (
         generators_kept({each.device for each in handle.model.parameters()}),
         bar(progress, title, total) as shown,
@@ -277,7 +277,7 @@ def trained(
 
 
 def optimizer_of(course: Course[Any], recipe: Recipe) -> Optimizer:
-    """Return the optimizer of a model and of what its rule learns."""
+    """Return the optimizer of a model's and its rule's parameters."""
     model = course.handle.model
     found = recipe.optimizer(course.parameters(), recipe.learning_rate)
     return found if slots.machine_of(model) is None else slots.drive(found, model)

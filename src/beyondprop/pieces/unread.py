@@ -1,8 +1,8 @@
-"""Data that several read, none of whom may see that others did.
+"""Data with several independent readers, none of which may affect the others.
 
 A loader that shuffles draws each pass from a generator, its own or PyTorch's, and other data counts
-its passes: so what one sub-network learns from would depend on which others were trained before it,
-and in which process.
+its passes. Without this module, the data of one sub-network would depend on which others were
+trained before it, and in which process.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from torch import Tensor, nn
 T = TypeVar("T")
 GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 OTHERS = (Tensor, nn.Module, np.ndarray, type, FunctionType, MethodType, ModuleType)
-"""What has attributes, of which none says in which order data comes."""
+"""Types whose attributes do not determine the order of data."""
 
 
 @contextmanager
 def unread(data: T) -> Iterator[T]:
-    """Give data inside as it is now; behind, it is as if nobody had read it.
+    """Yield data in its current state, and restore that state afterwards.
 
-    Put back are the generators that it holds as attributes, or that such attributes hold, as a
-    DataLoader's sampler; and the data's own numbers, as it is copied, but not what it holds.
-    PyTorch's own generator is the caller's: see `generators_kept`.
+    This restores the generators that the data holds as attributes, directly or through other
+    objects such as a DataLoader's sampler. The data's own attributes are protected by a shallow
+    copy, but not the objects that they refer to. The caller must restore PyTorch's global
+    generator: see `generators_kept`.
     """
     back = [putter(each) for each in generators_in(data, set())]
     try:
@@ -45,7 +46,7 @@ def generators_in(value: Any, seen: set[int]) -> Iterator[Any]:
 
     Args:
         value: Any object.
-        seen: The identities of those that were looked at.
+        seen: The identities of objects that were visited.
     """
     if id(value) in seen:
         return
@@ -58,12 +59,12 @@ def generators_in(value: Any, seen: set[int]) -> Iterator[Any]:
 
 
 def putter(generator: Any) -> Callable[[], Any]:
-    """Return what puts a generator back as it is now."""
+    """Return a function that restores a generator's current state."""
     if isinstance(generator, np.random.Generator):
         bits, state = generator.bit_generator, generator.bit_generator.state
         return lambda: setattr(bits, "state", state)
     if isinstance(generator, random.Random):
         own = generator.getstate()
         return lambda: generator.setstate(own)
-    found = generator.get_state()  # of PyTorch's, and of NumPy's older one
+    found = generator.get_state()  # PyTorch's, or NumPy's legacy RandomState
     return lambda: generator.set_state(found)

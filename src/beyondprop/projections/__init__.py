@@ -1,4 +1,4 @@
-"""Projections: how a signal is carried to another width."""
+"""Projections: linear maps that carry a signal to another width."""
 
 from beyondprop.projections.base import Projection
 from beyondprop.projections.by_size import BySize
@@ -28,7 +28,7 @@ PROJECTIONS: Registry[Projection] = Registry(
         for kind in (Dense, BySize, Redrawn, Signs, Streamed, Hadamard, Sketched, Sparse, LowRank)
     },
 )
-"""Every projection by its short name; `beyondprop.optics` adds its own."""
+"""Every projection by its short name; `beyondprop.optics` adds optical ones."""
 
 __all__ = [
     "ALL",

@@ -1,4 +1,4 @@
-"""What a projection is: a fixed random linear map between two widths."""
+"""The interface of projections: fixed random linear maps between two widths."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from beyondprop.registry import check_fields, settings
 class Projection(ABC):
     """A fixed random linear map to any width, rebuilt from a seed and never learned.
 
-    A projection knows tensors only, never a module. It keeps norms on average:
-    the expectation of ``|P x|² / |x|²`` is 1, whatever the two widths.
+    A projection handles only tensors, never modules. It keeps norms on average: the expectation of
+    ``|P x|² / |x|²`` is 1 for any two widths.
 
     Args:
         seed: Whole number below 2^64 that, with the stream, determines every entry.
@@ -36,11 +36,12 @@ class Projection(ABC):
         Args:
             in_features: Width of the input.
             out_features: Width of the output.
-            stream: Which of the seed's independent maps; any whole number ≥ 0.
-            like: A tensor of the device and the floating dtype to return.
+            stream: The number of one of the seed's independent maps; any whole number ≥ 0.
+            like: A tensor with the device and the floating dtype to return.
 
         Returns:
-            Shape ``(in_features, out_features)``, standard deviation ``out_features ** -0.5``.
+            The matrix, ``(in_features, out_features)``, with standard deviation ``out_features **
+            -0.5``.
         """
 
     def stream(self, block: int) -> int:
@@ -52,16 +53,16 @@ class Projection(ABC):
         return x @ self.matrix(x.shape[-1], out_features, stream, x)
 
     def settings(self) -> dict[str, Any]:
-        """Return what is needed to build the same projection again, as JSON values."""
+        """Return the settings that build the same projection again, as JSON values."""
         return settings(self)
 
     def remarks(self) -> Iterator[str]:
-        """Yield what its user should know of its use so far."""
+        """Yield remarks for the user about its use so far."""
         yield from ()
 
     @property
     def counter(self) -> int:
-        """How many draws or shots a projection that changes with its use has made; 0 for others."""
+        """The number of draws or shots of a projection that changes with use; 0 for others."""
         return 0
 
     def resume(self, counter: int) -> None:  # noqa: B027  most never change

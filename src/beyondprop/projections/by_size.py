@@ -1,4 +1,4 @@
-"""A dense matrix while it is small, a structured map where that costs less."""
+"""A dense matrix for small widths, a structured map where that costs less."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,37 +16,38 @@ from beyondprop.projections.hadamard import Hadamard
 from beyondprop.registry.limits import Count
 
 STEP = 16
-"""Entries of a matrix whose product takes as long as one number's step in a fast transform.
+"""Matrix entries whose product takes as long as one number's step in a fast transform.
 
-Measured on one core, with 32 and with 512 rows, from 1,000 × 16,384 to 1,048,576 × 64: the two
-take equally long at 12 to 15.
+Measured on one core, with 32 and with 512 rows, from 1,000 × 16,384 to 1,048,576 × 64: both take
+the same time at 12 to 15.
 """
 
 MOST = 2**28
-"""Entries of the largest matrix that is kept: 1 GiB in float32, and ten times that to draw it."""
+"""Entries of the largest stored matrix: 1 GiB in float32, and ten times that to draw it."""
 
 
 @dataclass(frozen=True)
 class BySize(Stored):
-    """`Dense` or `Hadamard`, chosen for each pair of widths by their sizes alone.
+    """`Dense` or `Hadamard`, chosen for each pair of widths only by their sizes.
 
-    With ``n``, the power of two that holds both widths, it is `Hadamard` where a matrix would
-    have more than ``above`` entries and more than ``16 n log2 n``, at which it costs as much time,
-    or more than 2²⁸; elsewhere `Dense`. Nothing is measured, so all machines choose the same.
+    With ``n``, the smallest power of two that holds both widths, it is `Hadamard` if a matrix would
+    have more than ``above`` entries and more than ``16 n log2 n``, where the times are equal, or
+    more than 2²⁸ entries; otherwise `Dense`. Nothing is measured, so all machines choose the same.
 
-    Cost: that of the one chosen.
+    Cost: that of the chosen projection.
 
     Args:
         seed: Whole number that, with the stream, determines every entry.
-        shared: One map for all blocks, of `Dense` sliced to each width; otherwise one a block.
-        above: So many entries are always kept as a matrix: drawing 2²⁴ takes two seconds, once.
+        shared: One map for all blocks, of which `Dense` slices each width; otherwise one per block.
+        above: Up to this many entries are always stored as a matrix: drawing 2²⁴ takes two seconds,
+            once.
     """
 
     name: ClassVar[str] = "by-size"
     above: Count = 2**24
 
     def chosen(self, in_features: int, out_features: int) -> Projection:
-        """Return the projection that it is between two widths."""
+        """Return the projection chosen for two widths."""
         check_widths(in_features, out_features)
         kind = Hadamard if self._structured(in_features, out_features) else Dense
         return kind(self.seed, self.shared)
@@ -61,14 +62,14 @@ class BySize(Stored):
         return super().matrix(in_features, out_features, stream, like)
 
     def drawing(self, device: torch.device) -> tuple[float, torch.device]:  # noqa: ARG002
-        """Return what drawing an entry of `Dense` takes."""
+        """Return the bytes for drawing an entry of `Dense`, on the CPU."""
         return BYTES, torch.device("cpu")
 
     def remarks(self) -> Iterator[str]:
-        """Yield between which widths `Hadamard` carried something so far."""
+        """Yield the pairs of widths for which `Hadamard` was used so far."""
         for m, n in (key for key in self._drawn if len(key) == 2):
             yield (
-                f"from {m:,} to {n:,} numbers is by Hadamard, as a matrix of {m * n:,} entries "
+                f"from {m:,} to {n:,} numbers uses Hadamard, as a matrix of {m * n:,} entries "
                 "would cost more"
             )
 
@@ -84,7 +85,7 @@ class BySize(Stored):
 
     @eager
     def _map(self, in_features: int, out_features: int) -> Projection:
-        """Return the one map of all large widths; that it was used for these is remembered."""
+        """Return the one map of all large widths, and record its use for these."""
         found: Projection = self._cached(self._hadamard)
         self._drawn[int(in_features), int(out_features)] = found
         return found

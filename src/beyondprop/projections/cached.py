@@ -19,27 +19,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Cached(Projection):
-    """A projection with a cache of what it drew; copies and pickles begin with an empty one."""
+    """A projection that caches its drawn numbers; copies and pickles start with an empty cache."""
 
     _drawn: dict[Any, Any] = field(
         default_factory=dict, init=False, repr=False, compare=False, hash=False
     )
 
     def _cached(self, draw: Callable[..., T], *key: Any) -> T:
-        """Return what is drawn for a key, from the cache if it was drawn before."""
+        """Return the value drawn for a key, from the cache if it was drawn before."""
         found: T | None = self._drawn.get(key)
         if found is None:
-            with torch.inference_mode(False):  # or no gradient could ever pass by it
+            with torch.inference_mode(False):  # otherwise no gradient could use the value
                 found = self._drawn[key] = draw(*key)
         return found
 
     @property
     def counter(self) -> int:
-        """The counter of the projections that it holds, the largest of several."""
+        """The largest counter of the projections that it holds."""
         return max((each.counter for each in self._held()), default=0)
 
     def resume(self, counter: int) -> None:
-        """Have the projections that it holds continue from a counter."""
+        """Make the projections that it holds continue from a counter."""
         for each in self._held():
             each.resume(counter)
 
@@ -48,14 +48,14 @@ class Cached(Projection):
         return [value for value in values if isinstance(value, Projection)]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The seed is the map: copies and pickles carry the first, never the second.
+        # The seed determines the map, so copies and pickles hold only the seed.
         values = tuple(getattr(self, f.name) for f in fields(self) if f.init)
         return type(self), values
 
 
 @dataclass(frozen=True)
 class Shareable(Cached):
-    """A projection with a map for each block, or one for all."""
+    """A projection with a map for each block, or one for all blocks."""
 
     shared: bool = False
 
@@ -76,13 +76,13 @@ class Stored(Shareable):
     def project(self, x: Tensor, out_features: int, stream: int) -> Tensor:
         """Carry ``x`` of shape ``(..., in_features)`` to shape ``(..., out_features)``."""
         key = x.shape[-1], out_features, stream, x.dtype, x.device
-        # Looked up here, as a small product takes no longer than calls. Another type than int may
-        # equal a width that was drawn, and is refused all the same.
+        # Looked up here, as calls would take as long as a small product. A type other than int may
+        # equal a drawn width, but must still be rejected.
         matrix = self._drawn.get(key) if type(out_features) is int else None
         return self._undrawn(x, out_features, stream) if matrix is None else x @ matrix
 
     def _undrawn(self, x: Tensor, out_features: int, stream: int) -> Tensor:
-        """Carry ``x`` where no matrix is in the cache."""
+        """Carry ``x`` if no matrix is in the cache."""
         return x @ self.matrix(x.shape[-1], out_features, stream, x)
 
     def _stored(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Any:
@@ -90,7 +90,7 @@ class Stored(Shareable):
         widths = in_features, out_features
         return self._cached(self._draw_of, *widths, stream, like.dtype, like.device)
 
-    # Compiled, NumPy's numbers would become tensors, which cannot shift the bits of such integers.
+    # The compiler would turn NumPy's integers into tensors, which cannot shift their bits.
     @eager
     def _draw_of(
         self, inputs: int, outputs: int, stream: int, dtype: torch.dtype, device: torch.device
@@ -102,12 +102,12 @@ class Stored(Shareable):
 
     @abstractmethod
     def drawing(self, device: torch.device) -> tuple[float, torch.device]:
-        """Return the bytes that drawing takes for an entry, of float32, and where it takes them.
+        """Return the bytes for drawing a float32 entry, and the device that needs them.
 
         Args:
-            device: Where the matrix is used.
+            device: The device on which the matrix is used.
         """
 
     @abstractmethod
     def _draw(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Any:
-        """Return what is cached, of the dtype and on the device of ``like``."""
+        """Return the value to cache, with the dtype and device of ``like``."""

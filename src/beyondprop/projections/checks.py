@@ -1,4 +1,4 @@
-"""What projections refuse, in a sentence; cheap, as it is looked at in every projection."""
+"""Checks of projections' arguments, which must be fast because every projection runs them."""
 
 import operator
 from numbers import Integral
@@ -13,11 +13,11 @@ LIMIT = 2**40
 
 
 def check(x: Tensor, *widths: Any) -> None:
-    """Refuse what no projection carries, and widths that a map cannot have.
+    """Raise unless a projection can carry a tensor, and the widths are valid.
 
     Args:
-        x: What is projected, or a tensor of the dtype that a matrix shall have.
-        widths: Of the map.
+        x: The tensor to project, or a tensor with the dtype of a matrix.
+        widths: The widths of the map.
 
     Raises:
         UserError: x does not hold floating-point numbers, or a width is not a whole number from 1
@@ -31,27 +31,27 @@ def check(x: Tensor, *widths: Any) -> None:
 
 
 def check_widths(*widths: Any) -> None:
-    """Refuse widths that a map cannot have.
+    """Raise unless all widths are valid.
 
     Raises:
         UserError: A width is not a whole number from 1 to 2^40.
     """
     for width in widths:
-        # Nearly all are plain ints: what takes longer to ask is asked of the others alone.
+        # Nearly all are plain ints: only others need the slower check.
         if not ((type(width) is int or _whole(width)) and 1 <= width <= LIMIT):
             raise UserError(f"a projection's widths are whole numbers from 1 to 2^40, not {width}")
 
 
 def _whole(number: Any) -> bool:
-    """Whether something counts, as NumPy's numbers and a compiler's symbols do; no bool does."""
+    """Whether a value is an integer, including NumPy's and a compiler's symbols, but not bools."""
     return isinstance(number, Integral | torch.SymInt) and not isinstance(number, bool)
 
 
 def seed_of(seed: Any) -> int:
-    """Return a seed as a plain int; NumPy's would not become JSON.
+    """Return a seed as a plain int, as NumPy's integers cannot be written as JSON.
 
     Raises:
-        UserError: It is not a whole number from 0 to 2^64 - 1.
+        UserError: The seed is not a whole number from 0 to 2^64 - 1.
     """
     try:
         found = -1 if isinstance(seed, bool) else int(operator.index(seed))

@@ -1,4 +1,4 @@
-"""How projections work on a batch: in chunks that stay in the cache, and in full precision."""
+"""Projections process a batch in chunks that stay in the CPU cache, and in full precision."""
 
 import sys
 from collections.abc import Callable
@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 CACHE = 2**20
-"""How many bytes of input a chunk has on the CPU; some cores' second cache has as many."""
+"""Bytes of input in a chunk on the CPU, the size of some cores' second-level cache."""
 
 
 def in_chunks(
     carry: Callable[[Tensor], Tensor], rows: Tensor, width: int, least: int = 1
 ) -> Tensor:
-    """Return what a function makes of rows, which do not meet in it, some of them at a time.
+    """Return a function's result for rows, computed chunk by chunk.
 
     Args:
-        carry: Rows to rows.
-        rows: Of shape ``(rows, ...)``.
-        width: How many float32 numbers a row is while it is worked on.
-        least: How many rows a chunk has at the least.
+        carry: Maps rows to rows, each independently of the others.
+        rows: The rows, of shape ``(rows, ...)``.
+        width: The number of float32 values of a row during the computation.
+        least: The minimum number of rows in a chunk.
     """
     chunks = rows.split(rows_at_a_time(width, rows.device, least))
     if len(chunks) == 1:
@@ -31,7 +31,7 @@ def in_chunks(
 
 
 def _written(carry: Callable[[Tensor], Tensor], chunks: tuple[Tensor, ...], count: int) -> Tensor:
-    """Return what a function makes of chunks, each written while it is in the cache."""
+    """Return a function's results for chunks, each written while it is in the cache."""
     first, *others = chunks
     made, done = carry(first), len(first)
     found = made.new_empty(count, *made.shape[1:])
@@ -43,12 +43,12 @@ def _written(carry: Callable[[Tensor], Tensor], chunks: tuple[Tensor, ...], coun
 
 
 def rows_at_a_time(width: int, device: torch.device, least: int = 1) -> int:
-    """Return how many rows a chunk has at the most: on a GPU chunks are not needed."""
+    """Return the maximum number of rows in a chunk; a GPU needs no chunks."""
     return max(least, CACHE // (4 * width)) if device.type == "cpu" else sys.maxsize
 
 
 def unlowered(x: Tensor) -> AbstractContextManager[object]:
-    """Return a context in which autocast does not round what is made of ``x``."""
+    """Return a context in which autocast does not lower the precision of results of ``x``."""
     kind = x.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.autocast(kind, enabled=False)

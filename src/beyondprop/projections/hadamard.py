@@ -17,42 +17,42 @@ from beyondprop.random import keys
 from beyondprop.registry.limits import Count
 
 MARK = 1
-"""What is mixed into the seed, so that no other projection draws the same signs."""
+"""Mixed into the seed, so that no other projection draws the same signs."""
 
 BITS = 5
-"""The transform is done by products with matrices of at most 2^5 rows."""
+"""The transform uses products with matrices of at most 2^5 rows."""
 
 
 @dataclass(frozen=True)
 class Hadamard(Shareable):
     """A structured map: random signs, then a fast Walsh-Hadamard transform, in two or three rounds.
 
-    The input is padded by zeros to ``n``, the power of two that holds both widths. With the
-    Hadamard matrix ``H`` of Sylvester's construction, which is symmetric, and the signs
+    The input is padded with zeros to ``n``, the smallest power of two that holds both widths. With
+    the Hadamard matrix ``H`` of Sylvester's construction, which is symmetric, and the signs
     ``D_r = diag(sign(i, r))`` of the seed ``key(seed, 1)`` (see `random.keys`), the ``n`` outputs
-    are those of ``H D_r / √n`` for ``r = 0, 1, ...``, one after another. Where fewer are asked for,
-    output
-    ``j`` is number ``(j a mod n) xor c`` of them, with ``z = key(key(seed, 1), stream, n)``,
-    ``a = z | 1`` and ``c`` the upper half of ``z``, both modulo ``n``. All are multiplied by
-    ``√(n / out_features)``.
+    are those of ``H D_r / √n`` for ``r = 0, 1, ...``, applied in sequence. If fewer outputs are
+    requested, output ``j`` is number ``(j a mod n) xor c`` of them, with ``z = key(key(seed, 1),
+    stream, n)``, ``a = z | 1`` and ``c`` the upper half of ``z``, both modulo ``n``. All are
+    multiplied by ``√(n / out_features)``.
 
-    Cost: ``rounds × n log2 n`` additions a row by the book, and here several times as
-    many multiply-adds, by small matrix products; ``rounds × n`` stored signs. Entries are not
-    independent: where both widths are equal powers of two, the map is a rotation and keeps every
+    Cost: in theory ``rounds × n log2 n`` additions per row, here several times that number of
+    multiply-adds, in small matrix products; ``rounds × n`` stored signs. Entries are not
+    independent: if both widths are the same power of two, the map is a rotation and keeps every
     norm.
 
     Args:
         seed: Whole number that, with the stream, determines every sign.
-        shared: One map for all blocks of a width; otherwise one a block. A narrower map is not a
+        shared: One map for all blocks of a width; otherwise one per block. A narrower map is not a
             slice of a wider one.
-        rounds: How often. One leaves inputs of few numbers too regular, three spread any.
+        rounds: The number of rounds. One is too regular for inputs with few nonzero numbers; three
+            spread any input.
     """
 
     name: ClassVar[str] = "hadamard"
     rounds: Count = 2
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
-        """Return the map as a matrix (see `Projection.matrix`), made of all one-hot inputs."""
+        """Return the map as a matrix (see `Projection.matrix`), by projecting one-hot inputs."""
         check(like, in_features, out_features)
         one_hot = torch.eye(in_features, dtype=like.dtype, device=like.device)
         return self.project(one_hot, out_features, stream)
@@ -82,7 +82,7 @@ class Hadamard(Shareable):
 
 
 def carried(x: Tensor, flips: Tensor, chosen: Tensor | None) -> Tensor:
-    """Return the rounds by flips ``(rounds, n)`` of rows of ``x``, and then the chosen outputs."""
+    """Return rows of ``x`` after all rounds, with flips ``(rounds, n)`` and chosen outputs."""
     n = flips.shape[1]
     found: Tensor = F.pad(x.to(flips.dtype), (0, n - x.shape[1]))
     for some in flips:
@@ -93,10 +93,10 @@ def carried(x: Tensor, flips: Tensor, chosen: Tensor | None) -> Tensor:
 
 
 def transform(x: Tensor) -> Tensor:
-    """Return the Walsh-Hadamard transform ``H x`` of the last dimension, a power of two wide."""
+    """Return the Walsh-Hadamard transform ``H x`` over the last dimension, a power of two."""
     found, left = x, x.shape[-1].bit_length() - 1
     for steps in range(-(-left // BITS), 0, -1):
-        some = -(-left // steps)  # of the bits that are left, so that all products are alike
+        some = -(-left // steps)  # of the remaining bits, so that products have similar sizes
         left -= some
         small = sylvester(some, x)
         if left:
@@ -107,7 +107,7 @@ def transform(x: Tensor) -> Tensor:
 
 
 def sylvester(bits: int, like: Tensor) -> Tensor:
-    """Return the Hadamard matrix of ``2**bits`` rows, of ``like``'s dtype and device."""
+    """Return the Hadamard matrix of ``2**bits`` rows, with ``like``'s dtype and device."""
     found = like.new_ones(1, 1)
     for _ in range(bits):
         found = torch.cat([torch.cat([found, found], 1), torch.cat([found, -found], 1)])

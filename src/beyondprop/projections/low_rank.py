@@ -12,23 +12,24 @@ from beyondprop.random import keys
 from beyondprop.registry.limits import Count
 
 MARKS = 4, 5
-"""What is mixed into the seed for the two factors."""
+"""Mixed into the seed for the two factors."""
 
 
 @dataclass(frozen=True)
 class LowRank(Shareable):
-    """A product of two stored matrices of random signs: few directions of the input pass.
+    """A product of two stored matrices of random signs, which passes only a few input directions.
 
-    The factors are those of `Signs`, of the seeds ``key(seed, 4)`` and ``key(seed, 5)`` (see
-    `bits`). Norms are kept on average, but with a variance of about ``2/rank + 2/out_features``,
-    not ``2/out_features``.
+    The factors are those of `Signs` with the seeds ``key(seed, 4)`` and ``key(seed, 5)`` (see
+    `random.keys`). Norms are kept on average, but with a variance of about ``2/rank +
+    2/out_features``, not ``2/out_features``.
 
-    Cost: ``rank × (in_features + out_features)`` multiply-adds a row, and as many stored numbers.
+    Cost: ``rank × (in_features + out_features)`` multiply-adds per row, and the same number of
+    stored numbers.
 
     Args:
         seed: Whole number that, with the stream, determines every entry.
-        shared: One map for all blocks, sliced to each width; otherwise one a block.
-        rank: How wide the signal is in between.
+        shared: One map for all blocks, sliced to each width; otherwise one per block.
+        rank: The width of the signal between the factors.
     """
 
     name: ClassVar[str] = "low-rank"

@@ -17,17 +17,17 @@ class Signs(Stored):
 
     Entry ``(i, j)`` is ``out_features ** -0.5`` times ``sign(i, j)``, which is bit ``i mod 64`` of
     a 64-bit hash of the seed, the stream, ``j`` and ``i div 64``; `random.keys` specifies it.
-    Cost: as `Dense`, and a hash for 64 entries when it is drawn.
+    Cost: that of `Dense`, and one hash for every 64 entries when it is drawn.
 
     Args:
         seed: Whole number that, with the stream, determines every entry.
-        shared: One matrix for all blocks, sliced to each width; otherwise one matrix a block.
+        shared: One matrix for all blocks, sliced to each width; otherwise one matrix per block.
     """
 
     name: ClassVar[str] = "signs"
 
     def drawing(self, device: torch.device) -> tuple[float, torch.device]:
-        """Return the bytes of words and signs, before they are turned about."""
+        """Return the bytes of words and signs before they are transposed."""
         return 10, device
 
     def _draw(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:

@@ -16,26 +16,27 @@ from beyondprop.random import keys
 from beyondprop.registry.limits import Limits
 
 MARK = 2
-"""What is mixed into the seed, so that no other projection draws the same signs."""
+"""Mixed into the seed, so that no other projection draws the same signs."""
 
 
 @dataclass(frozen=True)
 class Sketched(Cached):
-    """Inputs summed into buckets by random signs, which another projection then carries on.
+    """Inputs summed into buckets with random signs, and carried on by another projection.
 
     This is the count sketch (Charikar, Chen and Farach-Colton 2002): with the words ``w = word(0,
-    i)`` of the seed ``key(seed, 2)`` (see `random.keys`), input ``i`` goes to bucket ``(w div 2^32)
-    × buckets div 2^32``, as it is where the lowest bit of ``w`` is set and negated elsewhere. It
-    keeps norms on average, as the inner projection does. Inputs no wider than the buckets need no
-    sketch: the inner projection carries them on its stream ``key(key(seed, 2), stream) div 2``, so
-    that there too every seed gives a different map.
+    i)`` of the seed ``key(seed, 2)`` (see `random.keys`), input ``i`` is added to bucket ``(w div
+    2^32) × buckets div 2^32``, negated unless the lowest bit of ``w`` is set. Like the inner
+    projection, it keeps norms on average. Inputs that are not wider than the number of buckets need
+    no sketch: the inner projection carries them on its stream ``key(key(seed, 2), stream) div 2``,
+    so that every seed still gives a different map.
 
-    Cost: ``in_features`` additions and the inner projection of ``buckets`` inputs a row.
+    Cost: ``in_features`` additions and the inner projection of ``buckets`` inputs per row.
 
     Args:
         seed: Whole number that, with the stream, determines buckets and signs.
-        inner: What carries the buckets, by its own seed, and says whether blocks share one map.
-        buckets: How many; 2^31 at the most.
+        inner: The projection of the buckets, which has its own seed and determines whether blocks
+            share one map.
+        buckets: The number of buckets, at most 2^31.
     """
 
     name: ClassVar[str] = "sketched"
@@ -47,7 +48,7 @@ class Sketched(Cached):
         return self.inner.stream(block)
 
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
-        """Return the map as a matrix (see `Projection.matrix`): the inner one's signed rows."""
+        """Return the map as a matrix (see `Projection.matrix`): signed rows of the inner matrix."""
         check(like, in_features, out_features)
         if in_features <= self.buckets:
             return self.inner.matrix(in_features, out_features, self._mixed(stream) >> 1, like)

@@ -1,4 +1,4 @@
-"""Random signs that are made as they are needed and never stored."""
+"""Random signs that are computed as needed and never stored."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,15 +17,16 @@ from beyondprop.random import keys
 
 @dataclass(frozen=True)
 class Streamed(Projection):
-    """The matrix of `Signs`, made tile by tile during each product and never stored.
+    """The matrix of `Signs`, computed tile by tile during each product and never stored.
 
-    Cost: ``in_features × out_features`` additions a row and a sixty-fourth as many hashes; a tile
-    of numbers is stored, whatever the widths. A trillion entries are a matter of time, not of
-    memory. Its gradient is the product with the transposed matrix, made by tiles as well.
+    Cost: ``in_features × out_features`` additions per row, and one hash for every 64 entries; only
+    one tile of numbers is in memory, for any widths. The number of entries is limited by time, not
+    by memory, even at a trillion. Its gradient is the product with the transposed matrix, also
+    computed by tiles.
 
     Args:
         seed: Whole number that, with the stream, determines every entry.
-        shared: One matrix for all blocks, sliced to each width; otherwise one matrix a block.
+        shared: One matrix for all blocks, sliced to each width; otherwise one matrix per block.
     """
 
     name: ClassVar[str] = "streamed"
@@ -37,7 +38,7 @@ class Streamed(Projection):
 
     @eager
     def matrix(self, in_features: int, out_features: int, stream: int, like: Tensor) -> Tensor:
-        """Return the whole matrix (see `Projection.matrix`), drawn on each call and not kept."""
+        """Return the full matrix (see `Projection.matrix`), drawn on each call and not stored."""
         check(like, in_features, out_features)
         return sign_matrix(self.seed, in_features, out_features, stream, like)
 
@@ -53,7 +54,7 @@ class Streamed(Projection):
 
 
 class SignedSums(torch.autograd.Function):
-    """Sums of numbers by their signs; the gradient is the transposed sums, and so on."""
+    """Signed sums of numbers; the gradient is the transposed signed sums, for any order."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, base: int, width: int, transposed: bool) -> Tensor:

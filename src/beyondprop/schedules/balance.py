@@ -1,4 +1,4 @@
-"""Sharing blocks out among stages so that none is much slower than the others."""
+"""Distributes blocks over stages so that the slowest stage is as fast as possible."""
 
 import math
 from collections.abc import Sequence
@@ -23,18 +23,18 @@ def units(handle: Attachment) -> list[list[Block]]:
 
 
 def counted_costs(handle: Attachment, inputs: Tensor, targets: Tensor, loss: Loss) -> list[int]:
-    """Return what each of `units` takes to run and to learn: the same on every machine and day.
+    """Return the cost to run and train each of `units`, the same on every machine.
 
-    The floating-point operations of its products, and one for each number that it learns or hands
-    on. A time would be another in each run, and with the stages' sizes the numbers that dropout
-    draws on each of them. The model is unchanged, except that heads then have their shapes and
-    gradients are cleared.
+    The cost is the number of floating-point operations, plus one for each number that the unit
+    learns or passes on. Measured times would differ between runs, and so would the sizes of stages
+    and the numbers that dropout draws on each of them. The model is not changed, except that heads
+    are initialized and gradients are cleared.
 
     Args:
-        handle: What is attached to the whole model, an `nn.Sequential`.
+        handle: The attachment to the complete model, an `nn.Sequential`.
         inputs: A micro-batch, ``(batch, ...)``.
-        targets: Its targets.
-        loss: (outputs, targets) to the mean loss.
+        targets: The targets of the micro-batch.
+        loss: Maps (outputs, targets) to the mean loss.
     """
     from beyondprop._torch.operations import Operations  # loads what `import torch` does not
 
@@ -58,22 +58,23 @@ def counted_costs(handle: Attachment, inputs: Tensor, targets: Tensor, loss: Los
 
 
 def partition(costs: Sequence[float], stages: int) -> list[int]:
-    """Return how many neighbours each stage gets so that the slowest is as fast as can be.
+    """Return the number of consecutive units in each stage that minimizes the largest stage cost.
 
-    Exact, by dynamic programming over the first stages and the first units.
+    The result is exact, by dynamic programming over the first stages and the first units.
 
     Args:
-        costs: Of each unit, in the order they run; not negative.
-        stages: How many stages there are, from 1 to the number of costs.
+        costs: The cost of each unit, in the order they run; not negative.
+        stages: The number of stages, from 1 to the number of costs.
 
     Returns:
-        As many whole numbers from 1 as there are stages, whose sum is the number of costs.
+        One whole number of 1 or more for each stage; their sum is the number of costs.
     """
     if not 1 <= stages <= len(costs):
         raise ValueError(f"{len(costs)} units cannot be split among {stages} stages")
     total = [0.0, *accumulate(costs)]
     count = len(costs)
-    # best[i]: the slowest stage if the first i units are split among so many stages, and the split.
+    # best[i]: the largest stage cost if the first i units are split among this many stages, and
+    # the split.
     best: list[tuple[float, list[int]]] = [(total[i], [i]) for i in range(count + 1)]
     for stage in range(1, stages):
         found = [(math.inf, [0])] * (count + 1)

@@ -1,4 +1,4 @@
-"""Averaging all gradients over processes, those of feedback and heads too."""
+"""Averages all gradients over processes, including those of feedback and heads."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,27 +16,29 @@ BUCKET = 25 * 2**20
 
 
 class DataParallel:
-    """Several processes learn together, each from a part of every batch.
+    """Trains a model on several processes, each with a part of every batch.
 
-    DistributedDataParallel averages what the wrapped model holds. Heads and learned feedback are
-    the handle's, not the model's, so for rules that have them all gradients are averaged here, by
-    ``average()`` between ``loss.backward()`` and ``optimizer.step()``. It works with every rule
-    that learns from means over samples, if all processes have the same number of samples. Buffers
-    (running statistics) are synchronised at the start only; each process then keeps its own.
+    DistributedDataParallel averages only gradients of the wrapped model. Heads and learned feedback
+    belong to the handle, not to the model, so for rules that have them, this class averages all
+    gradients: call ``average()`` between ``loss.backward()`` and ``optimizer.step()``. It works
+    with every rule that learns from means over samples, if all processes have the same number of
+    samples. Buffers (running statistics) are synchronised only at the start; each process then
+    keeps its own.
 
     Args:
-        handle: What is attached to the model; every process has attached the same. Its weights,
-            buffers and feedback become those of the first process.
+        handle: The attachment to the model, the same on every process. Its weights, buffers and
+            feedback become those of the first process.
 
     Raises:
-        UserError: There are no processes, a rule cannot be averaged, or a process is gone.
+        UserError: There are no processes, a rule cannot be averaged, or a process cannot be
+            reached.
     """
 
     def __init__(self, handle: Attachment) -> None:
         self.handle = handle
         if not dist.is_available() or not dist.is_initialized():
             raise UserError(
-                "several processes are needed: start the script by `torchrun --nproc-per-node 2` "
+                "several processes are needed: start the script with `torchrun --nproc-per-node 2` "
                 "and call torch.distributed.init_process_group() first"
             )
         for rule in {id(block.rule): block.rule for block in handle.blocks}.values():
@@ -49,12 +51,12 @@ class DataParallel:
         handle.passes.state.averaged = True
 
     def average(self) -> None:
-        """Average every gradient over the processes; all of them must call it.
+        """Average every gradient over the processes, all of which must call it.
 
-        Where a parameter has a gradient on some processes only, the others count as zero.
+        If only some processes have a gradient for a parameter, the others count as zero.
 
         Raises:
-            UserError: A process is gone.
+            UserError: A process cannot be reached.
         """
         learned = [p for p in self._learned() if p.requires_grad and not is_lazy(p)]
         if not learned:
@@ -84,7 +86,7 @@ class DataParallel:
 
 
 def buckets(tensors: Sequence[Tensor], size: int) -> Iterator[list[Tensor]]:
-    """Yield the tensors in runs of one dtype, each within the byte limit or of one tensor."""
+    """Yield groups of tensors with one dtype, each within the byte limit or a single tensor."""
     by_dtype: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
         by_dtype.setdefault(tensor.dtype, []).append(tensor)

@@ -1,4 +1,4 @@
-"""What stages send one another: tensors that tell their own shape, and plain values."""
+"""Messages between stages: tensors, sent with a header that gives their shape, and plain values."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,14 +23,14 @@ DTYPES = (
 DIMENSIONS = 8
 
 Transfer = Callable[[Tensor], Any]
-"""Begins to move a tensor here or away; what it returns has a ``wait``."""
+"""Starts to send or receive a tensor; returns an object with a ``wait`` method."""
 
 
 class Outbox:
-    """Tensors on their way to others.
+    """Tensors that are being sent to other stages.
 
     Args:
-        most: How many may be on their way at once; one more waits for the oldest to arrive.
+        most: The maximum number of tensors in transit; sending another waits for the oldest.
     """
 
     def __init__(self, most: int) -> None:
@@ -38,10 +38,10 @@ class Outbox:
         self._under_way: deque[tuple[Any, Tensor, Sequence[int]]] = deque()
 
     def send(self, tensor: Tensor, transfer: Transfer, to: Sequence[int]) -> None:
-        """Begin to send a tensor and go on at once.
+        """Start to send a tensor, without waiting for its arrival.
 
         Raises:
-            UserError: A stage is gone.
+            UserError: A stage cannot be reached.
         """
         tensor = tensor.contiguous()
         with reaching(to):
@@ -50,7 +50,7 @@ class Outbox:
         self._wait(2 * self._most)
 
     def empty(self) -> None:
-        """Wait until all have arrived."""
+        """Wait until all tensors have arrived."""
         self._wait(0)
 
     def _wait(self, most: int) -> None:
@@ -64,7 +64,7 @@ def receive(transfer: Transfer, source: int, device: torch.device) -> Tensor:
     """Return a tensor that another stage sent.
 
     Raises:
-        UserError: The stage is gone.
+        UserError: The stage cannot be reached.
     """
     header = torch.empty(2 + DIMENSIONS, dtype=torch.int64, device=device)
     with reaching([source]):
@@ -76,10 +76,10 @@ def receive(transfer: Transfer, source: int, device: torch.device) -> Tensor:
 
 
 def share(value: Any, source: int) -> Any:
-    """Return what the process ``source`` gives, on every process.
+    """Return the value of the process ``source`` on every process.
 
     Raises:
-        UserError: A process is gone.
+        UserError: A process cannot be reached.
     """
     values = [value]
     with reaching([source]):
@@ -89,13 +89,13 @@ def share(value: Any, source: int) -> Any:
 
 @contextmanager
 def reaching(stages: Sequence[int]) -> Iterator[None]:
-    """Say in plain words that others cannot be reached.
+    """Raise a clear error if other stages cannot be reached.
 
     Args:
-        stages: Those spoken with; where it is this one, it speaks with all others.
+        stages: The stages to communicate with; if it is only this one, all others.
 
     Raises:
-        UserError: One of them has ended, or did not answer in the time that the group allows.
+        UserError: A stage has ended, or did not answer within the process group's timeout.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Blocks on several processes, which do not wait for an error from behind."""
+"""Blocks on several processes, which do not wait for errors from later blocks."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -27,40 +27,41 @@ from beyondprop.schedules.suitable import (
 )
 
 AHEAD = 2
-"""Batches that a stage may be ahead of the next one."""
+"""The maximum number of batches by which a stage may be ahead of the next one."""
 
 
 class Pipeline:
-    """A chain whose blocks live on the processes of `torch.distributed`, a stage on each.
+    """A chain whose blocks are distributed over the processes of `torch.distributed`, as stages.
 
-    A stage runs its blocks on a micro-batch, sends the output on and goes on at once. Under local
-    rules (`LocalLoss`, `DirectRandomTargetProjection`, `Frozen`) it then learns without waiting for
-    later stages, so it may be a batch ahead. Under `DirectFeedbackAlignment` the last stage sends
-    the output error, ``(batch, outputs)``, to all stages at once, and all learn at the same time.
-    There is no backward wave. Every stage steps once a batch, by the gradients of all its
-    micro-batches, weighted as in a mean: the result is the one of a single process that does so.
+    A stage runs its blocks on a micro-batch, sends the output on and continues immediately. Under
+    local rules (`LocalLoss`, `DirectRandomTargetProjection`, `Frozen`) it then learns without
+    waiting for later stages, so it may be a batch ahead. Under `DirectFeedbackAlignment` the last
+    stage broadcasts the output error, ``(batch, outputs)``, to all stages, which learn in parallel.
+    There is no sequential backward pass. Every stage steps once per batch on the weighted mean of
+    the gradients of its micro-batches; the result equals that of a single process with the same
+    micro-batches.
 
     Every process builds the same model from the same seed; it keeps only its own stage's weights
     until `gather`. Dropout draws from each process's own generator.
 
     Args:
-        model: An `nn.Sequential`, on the device that this process computes on.
+        model: An `nn.Sequential`, on this process's device.
         rule: As for `attach`.
-        optimizer: Makes the optimizer of a list of parameters, ``partial(SGD, lr=0.1)``. It must
-            leave alone what has no gradient, as PyTorch's do.
-        loss: (outputs, targets) to the mean loss of a batch.
-        chunks: Micro-batches a batch is split into.
+        optimizer: Builds the optimizer from a list of parameters, ``partial(SGD, lr=0.1)``. It must
+            skip parameters without a gradient, as PyTorch's optimizers do.
+        loss: Maps (outputs, targets) to the mean loss of a batch.
+        chunks: The number of micro-batches into which a batch is split.
         blocks: As for `attach`.
-        sizes: How many blocks each stage gets. By default the first process counts in the first
-            step the operations of each, and the stage with the most has as few as can be.
+        sizes: The number of blocks in each stage. By default the first process counts the
+            operations of each block in the first step, and minimizes those of the largest stage.
 
     Attributes:
-        handle: What is attached to the model.
-        optimizer: Over all parameters; learning rates may be changed on every process.
+        handle: The attachment to the model.
+        optimizer: The optimizer of all parameters; learning rates may be changed on every process.
 
     Raises:
-        UserError: There are no processes, the model is not a chain, or the rule needs a backward
-            wave.
+        UserError: There are no processes, the model is not a chain, or the rule needs a sequential
+            backward pass.
     """
 
     def __init__(
@@ -96,18 +97,18 @@ class Pipeline:
 
     @torch.enable_grad()
     def step(self, inputs: Tensor | None, targets: Tensor) -> Tensor | None:
-        """Learn from a batch; every process must call it with the same one.
+        """Learn from a batch; every process must call it with the same batch.
 
         Args:
-            inputs: ``(batch, ...)``. The first stage uses it, and those whose rule reads the
-                model's input (`InfoPro`); elsewhere it may be None.
-            targets: ``(batch, ...)``.
+            inputs: The inputs, ``(batch, ...)``. The first stage uses them, and so do stages whose
+                rule reads the model's input (`InfoPro`); on other stages they may be None.
+            targets: The targets, ``(batch, ...)``.
 
         Returns:
             The mean loss on the last stage, None on the others.
 
         Raises:
-            UserError: A stage is gone, or this one was given another batch.
+            UserError: A stage cannot be reached, or this one was given another batch.
         """
         check_batch(inputs, targets, first=self.rank == 0)
         scattered = self._scatter(inputs, targets)
@@ -133,13 +134,14 @@ class Pipeline:
         return torch.stack(losses).sum() if losses else None
 
     def gather(self) -> None:
-        """Bring the whole model to every process, to be evaluated or saved.
+        """Bring the complete model to every process, to evaluate or save it.
 
-        Every process must call it, also after the last step. Then ``model``, ``handle.state_dict``
-        and ``optimizer.state_dict`` are as if this process had trained alone, until the next step.
+        Every process must call it, including after the last step. Until the next step, ``model``,
+        ``handle.state_dict`` and ``optimizer.state_dict`` are then as if this process had trained
+        alone.
 
         Raises:
-            UserError: A stage is gone.
+            UserError: A stage cannot be reached.
         """
         self._outbox.empty()
         if self._scattered is not None:
@@ -157,7 +159,7 @@ class Pipeline:
         return self._scattered
 
     def _balanced(self, inputs: Tensor | None, targets: Tensor) -> list[int] | None:
-        """Return how many blocks each stage gets, on the first process."""
+        """Return the number of blocks in each stage on the first process, None on the others."""
         if self.rank:
             return None
         x, y = next(self._chunks(inputs, targets))
@@ -175,7 +177,7 @@ class Pipeline:
         yield from zip(x, y, strict=True)
 
     def _entry(self, x: Tensor | None, y: Tensor) -> Tensor:
-        """Return what this stage's first block is given."""
+        """Return the input of this stage's first block."""
         if self.rank == 0:
             assert x is not None
             return x
@@ -188,7 +190,7 @@ class Pipeline:
         return entry
 
     def _tell(self, passed: Pass) -> None:
-        """Send the error at the output to all stages, where a rule waits for it."""
+        """Send the output error to all stages, if a rule waits for it."""
         if self._waits and self.last:
             assert passed.error is not None
             others = list(range(self.last))

@@ -1,4 +1,4 @@
-"""A model whose blocks live on one process each, and may be brought together again."""
+"""A model whose blocks are distributed over processes, and can be gathered again."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,12 +17,12 @@ from beyondprop.schedules.messages import reaching, share
 
 
 class Scattered:
-    """Keeps of a model what its own process trains, and gathers the rest.
+    """Keeps only the part of a model that its own process trains, and gathers the rest.
 
     Args:
-        handle: What is attached to the whole model.
-        optimizer: Over all parameters of the model and of the handle; it steps those that have a
-            gradient, which are a process's own.
+        handle: The attachment to the complete model.
+        optimizer: The optimizer of all parameters of the model and the handle; it steps only those
+            with a gradient, which are the process's own.
         stages: The blocks of each process.
     """
 
@@ -36,7 +36,7 @@ class Scattered:
         self._hook: RemovableHandle | None = None
 
     def release(self) -> None:
-        """Free weights, heads and moments of all blocks but this process's own."""
+        """Free weights, heads and moments of all blocks except this process's own."""
         if self._hook is not None:
             return
         for rank in range(len(self.stages)):
@@ -50,7 +50,7 @@ class Scattered:
         """Bring weights, buffers, heads and moments of all blocks to every process.
 
         Raises:
-            UserError: A stage is gone.
+            UserError: A stage cannot be reached.
         """
         if self._hook is None:
             return
@@ -75,7 +75,7 @@ class Scattered:
             self.optimizer.load_state_dict({**state, "state": {**state["state"], **moments}})
 
     def _parameters(self, rank: int) -> list[nn.Parameter]:
-        """Return the parameters of a process's blocks, and of what stands on them."""
+        """Return the parameters of a process's blocks, including their rules' state."""
         found = []
         for block in self.stages[rank]:
             found += [parameter for _, parameter in block.parameters()]
@@ -89,7 +89,7 @@ class Scattered:
 
 
 def _whole(parameter: nn.Parameter, shape: torch.Size) -> Tensor:
-    """Return a parameter's tensor, made of this shape where it was freed or had none."""
+    """Return a parameter's tensor, allocated with this shape if it was freed or is lazy."""
     if isinstance(parameter, UninitializedParameter):
         parameter.materialize(shape)
     elif parameter.shape != shape:
@@ -107,6 +107,6 @@ def _on_cpu(moments: dict[str, Any]) -> dict[str, Any]:
 
 def _refused(_module: nn.Module, _inputs: Any) -> None:
     raise UserError(
-        "the model's blocks are on several processes now: train it by pipeline.step(x, y), and "
-        "call pipeline.gather() on every process before anything else is done with it"
+        "the model's blocks are now on several processes: train it with pipeline.step(x, y), and "
+        "call pipeline.gather() on every process before any other use"
     )

@@ -1,4 +1,4 @@
-"""A part of a chain that learns by itself: what a pipeline runs on one process."""
+"""A part of a chain that learns on its own: a pipeline runs one on each process."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,17 +13,17 @@ from beyondprop.engine.detach import detach
 from beyondprop.errors import UserError
 
 Loss = Callable[[Any, Any], Tensor]
-"""(outputs, targets) to the mean loss, a scalar."""
+"""Maps (outputs, targets) to the mean loss, a scalar."""
 
 
 class Collect(Schedule):
-    """Collects the ends of the blocks of one micro-batch, to be learned from later."""
+    """Collects the ends of the blocks of one micro-batch, for later learning."""
 
     def __init__(self) -> None:
         self.ends: list[End] = []
 
     def take(self, ends: Sequence[End]) -> None:
-        """Remember the ends of a block."""
+        """Store the ends of a block."""
         self.ends += ends
 
 
@@ -32,11 +32,11 @@ class Pass:
     """A micro-batch on one stage.
 
     Attributes:
-        run: What its forward and backward pass share.
-        share: Its part of the batch: the samples of this one over those of all.
-        output: What the last block returned, detached where its graph ends.
-        ends: Where the graphs of the blocks end that are taught.
-        error: On the last stage, the gradient of the mean loss of the batch at the output.
+        run: The state that its forward and backward pass share.
+        share: Its share of the batch's samples.
+        output: The last block's output, detached if its graph ends there.
+        ends: The ends of the graphs of taught blocks.
+        error: On the last stage, the gradient of the batch's mean loss at the output.
     """
 
     run: ForwardPass
@@ -49,11 +49,11 @@ class Pass:
 class Stage:
     """Consecutive blocks of a chain, which end in a cut or at the model's output.
 
-    Nothing of a rule is done here: signals and losses are those of the attachment's own ends.
+    This class implements no rule: signals and losses come from the attachment's ends.
 
     Args:
-        handle: What is attached to the whole model.
-        blocks: Those of the stage, in the order they run.
+        handle: The attachment to the complete model.
+        blocks: The blocks of the stage, in the order they run.
     """
 
     def __init__(self, handle: Attachment, blocks: Sequence[Block]) -> None:
@@ -66,16 +66,16 @@ class Stage:
         """Run the blocks on ``(batch, ...)``.
 
         Args:
-            x: What the first block is given.
-            targets: The micro-batch's.
-            inputs: What the model's first block was given, for rules that ask for it.
+            x: The input of the first block.
+            targets: The targets of the micro-batch.
+            inputs: The input of the model's first block, for rules that need it.
             share: See `Pass`.
         """
         passes = self.handle.passes
         with self.handle.targets(targets):
             open_pass = passes.new_pass(inputs)
         if open_pass is None:
-            raise UserError("a pipeline trains by its rule alone: leave exact_gradients() first")
+            raise UserError("a pipeline trains only by its rule: leave exact_gradients() first")
         open_pass.schedule = collect = Collect()
         passes.current.enter(open_pass)
         try:
@@ -94,24 +94,24 @@ class Stage:
         return Pass(open_pass.run, share, _tensor(x, self.blocks[-1].name), collect.ends)
 
     def finish(self, passed: Pass, targets: Tensor, loss: Loss) -> Tensor:
-        """Take the loss at the model's output; return this micro-batch's part of the mean."""
+        """Compute the output error; return this micro-batch's part of the mean loss."""
         output = passed.output.detach().requires_grad_()
         value = loss(output, targets) * passed.share
         (passed.error,) = torch.autograd.grad(value, output)
         return value.detach()
 
     def learn(self, passed: Pass, error: Tensor | None = None) -> None:
-        """Add up the gradients of the blocks, the last one's first.
+        """Add the gradients of the blocks, last block first.
 
         Args:
-            passed: From `forward`.
-            error: That at the model's output, where a rule of these blocks waits for it.
+            passed: The pass, from `forward`.
+            error: The error at the model's output, if a rule of these blocks waits for it.
         """
         if passed.error is not None and passed.output.requires_grad:
             passed.output.backward(passed.error)
         if error is not None:
             passed.run.errors = (error,)
-        # What grows with the loss has come by an error that is weighted already.
+        # Signals that scale with the loss come from an error that is already weighted.
         passed.run.scale = torch.tensor(passed.share)
         for end in reversed(passed.ends):
             end.root.backward(end.gradient())
@@ -120,7 +120,7 @@ class Stage:
 def _tensor(x: Any, name: str) -> Tensor:
     if not isinstance(x, Tensor):
         raise UserError(
-            f"block '{name}' returns a {type(x).__name__}, and stages send tensors alone: let a "
-            "block be a module that returns one"
+            f"block '{name}' returns a {type(x).__name__}, but stages send only tensors: use a "
+            "block that returns one"
         )
     return x

@@ -1,4 +1,4 @@
-"""What a pipeline cannot do, found before it begins."""
+"""Checks, before a pipeline starts, that it can train the model."""
 
 from collections.abc import Iterator, Sequence
 
@@ -21,12 +21,13 @@ def check_processes(model: nn.Module) -> None:
     """Raise a `UserError` if there are no processes, or the model is not a chain."""
     if not dist.is_available() or not dist.is_initialized():
         raise UserError(
-            "several processes are needed: start the script by `torchrun --nproc-per-node 2` and "
+            "several processes are needed: start the script with `torchrun --nproc-per-node 2` and "
             "call torch.distributed.init_process_group() first"
         )
     if machine_of(model) is not None:
         raise UserError(
-            "a pipeline cannot train slots: their scores live in one process; leave it out"
+            "a pipeline cannot train slots, as one process holds their scores: train without the "
+            "pipeline"
         )
     if not is_chain(model):
         raise UserError(
@@ -36,13 +37,12 @@ def check_processes(model: nn.Module) -> None:
 
 
 def check_handle(handle: Attachment, stages: int) -> None:
-    """Raise a `UserError` that lists why the attached rules cannot be split into this many
-    stages."""
+    """Raise a `UserError` that lists why the attachment cannot be split into this many stages."""
     problems = list(dict.fromkeys(_problems(handle)))
     places = len(units(handle))
     if not problems and places < stages:
         problems.append(
-            f"there are {stages} processes, and only {places} parts that need no error from later "
+            f"there are {stages} processes, but only {places} parts that need no error from later "
             "layers: start fewer processes, or name more blocks"
         )
     if problems:
@@ -54,8 +54,8 @@ def check_sizes(handle: Attachment, sizes: Sequence[int], stages: int) -> None:
     count = len(handle.blocks)
     if len(sizes) != stages or min(sizes) < 1 or sum(sizes) != count:
         raise UserError(
-            f"sizes= must be {stages} whole numbers from 1, one a process, that add up to the "
-            f"{count} blocks; got {list(sizes)}"
+            f"sizes= must be {stages} whole numbers of at least 1, one per process, that add up to "
+            f"the {count} blocks; got {list(sizes)}"
         )
     end = 0
     for size in sizes[:-1]:
@@ -63,12 +63,12 @@ def check_sizes(handle: Attachment, sizes: Sequence[int], stages: int) -> None:
         if handle.taught(handle.blocks[end - 1]) is None:
             raise UserError(
                 f"sizes={list(sizes)} splits after block '{handle.blocks[end - 1].name}', which "
-                "learns by the exact gradient of the next one: keep the two together"
+                "learns from the exact gradient of the next one: keep the two together"
             )
 
 
 def check_batch(inputs: Tensor | None, targets: Tensor, first: bool) -> None:
-    """Raise a `UserError` where a batch cannot be split into micro-batches."""
+    """Raise a `UserError` if a batch cannot be split into micro-batches."""
     if inputs is None and first:
         raise UserError("the first stage needs the inputs: call step(x, y) with both")
     if not len(targets) or (inputs is not None and len(inputs) != len(targets)):
@@ -81,18 +81,21 @@ def check_batch(inputs: Tensor | None, targets: Tensor, first: bool) -> None:
 def _problems(handle: Attachment) -> Iterator[str]:
     parts = [module for block in handle.blocks for _, module in block.modules]
     if parts != [module for _, module in children(handle.model)]:
-        yield "some child of the model lies in no block: name blocks= so that they hold all"
+        yield "a child of the model is in no block: name blocks= that include all children"
     for block in handle.blocks[:-1]:
         called, traits = type(block.rule).__name__, block.rule.traits
         taught = handle.taught(block)
         if traits.whole_model:
-            yield f"{called} teaches the model as a whole: {INSTEAD}"
+            yield f"{called} trains the complete model: {INSTEAD}"
         elif traits.alone and not traits.averages:
             yield f"{called} needs all samples in one process: {traits.alone}"
         elif {"error", "output"} <= traits.needs or "sent_back" in traits.needs:
             yield f"{called} needs more than the model's error from other stages: {INSTEAD}"
         elif taught is not None and taught.deferred and taught.state:
-            yield f"{called} makes gradients for its own state, which stages do not send: {INSTEAD}"
+            yield (
+                f"{called} computes gradients for its own state, which stages do not send: "
+                f"{INSTEAD}"
+            )
         elif not traits.ends_graph and not _exact(block, handle):
             yield (
                 f"under {called} a block's signal comes from the blocks after it, one after "
@@ -103,6 +106,6 @@ def _problems(handle: Attachment) -> Iterator[str]:
 
 
 def _exact(block: Block, handle: Attachment) -> bool:
-    """Whether a block learns by the exact gradient of the next, and others are cut off."""
+    """Whether a block learns from the exact gradient of the next, and other blocks end graphs."""
     ends = any(handle.taught(other) is not None for other in handle.blocks)
     return block.rule.traits.exact and ends

@@ -1,4 +1,4 @@
-"""All K scores of a greedy slot machine in one number a weight."""
+"""All K scores of a greedy slot machine, represented by one number for each weight."""
 
 from typing import Any
 
@@ -14,20 +14,20 @@ from beyondprop.slots.source import Source
 class Accumulator(WeightScores):
     """The scores of a greedy slot machine under SGD, as ``s_k = c s_k(0) + W_k a``.
 
-    The values are fixed, so each score's gradient is ``g W_k``, and every step of SGD, with
-    momentum, Nesterov's too, dampening and weight decay, is linear in gradients and scores. By
-    induction over steps all K scores of a weight are then lines over one number ``a``, which SGD
-    trains as if it were the weight, beginning at 0; ``c``, which starts at 1, is the fraction of
-    the initial scores that remains under weight decay. The chosen value is the slope of the highest
-    line at ``a``: a staircase that only rises.
+    The values are fixed, so each score's gradient is ``g W_k``, and every step of SGD, including
+    momentum (also Nesterov's), dampening and weight decay, is linear in gradients and scores. By
+    induction over steps, all K scores of a weight are then lines over one number ``a``, which
+    starts at 0 and which SGD trains like a weight; ``c``, which starts at 1, is the fraction of the
+    initial scores that remains under weight decay. The chosen value is the slope of the highest
+    line at ``a``: a monotonically increasing staircase.
 
     Args:
         source: The fixed values and initial scores.
         like: The weights.
 
     Attributes:
-        tensor: a, of the weights' shape.
-        decay: c.
+        tensor: ``a``, with the weights' shape.
+        decay: ``c``.
     """
 
     def __init__(self, source: Source, like: Tensor) -> None:
@@ -48,7 +48,7 @@ class Accumulator(WeightScores):
         return weight
 
     def stepped(self, group: dict[str, Any]) -> None:
-        """Let weight decay shrink ``c`` as it shrinks scores: a step of SGD without a gradient."""
+        """Apply weight decay to ``c`` as to the scores: a step of SGD without a gradient."""
         step = group["weight_decay"] * self.decay
         if group["momentum"]:
             before: float | None = self._velocity
@@ -59,7 +59,7 @@ class Accumulator(WeightScores):
         self.decay -= float(group["lr"]) * step
 
     def forget_momentum(self) -> None:
-        """Begin without momentum, as a new optimizer does."""
+        """Start without momentum, as under a new optimizer."""
         self._velocity = None
 
     def write(self, weights: Tensor) -> None:
@@ -67,12 +67,12 @@ class Accumulator(WeightScores):
         self._steps.write(self.tensor, self.decay, weights)
 
     def write_all(self, weights: Tensor) -> None:
-        """Write every weight, whatever the weights were before."""
+        """Write every weight, regardless of the current weights."""
         self._forget_weights()
         self.write(weights)
 
     def draw(self, weights: Tensor) -> None:
-        """Write the same: a greedy machine draws nothing."""
+        """Write the same weights, as a greedy machine draws nothing."""
         self.write(weights)
 
     def all_scores(self) -> Tensor:
@@ -81,17 +81,17 @@ class Accumulator(WeightScores):
         return self.decay * initial + self.tensor * self.source.all_values(self.tensor)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint needs."""
+        """Return the state for a checkpoint."""
         return {"tensor": self.tensor, "decay": self.decay, "velocity": self._velocity}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Load what `state` returned."""
+        """Load a state that `state` returned."""
         self.tensor = state["tensor"].clone()  # another optimizer may hold it too
         self.decay, self._velocity = state["decay"], state["velocity"]
         self._forget_weights()
 
     def _forget_weights(self) -> None:
-        """Let the next `write` write every weight."""
+        """Make the next `write` write every weight."""
         self._steps.forget()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -99,8 +99,8 @@ class Accumulator(WeightScores):
 
 
 def one_number_suffices(kind: Kind, optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether an `Accumulator` learns what `FullScores` learn under this optimizer."""
-    # Fused SGD may leave a step out by itself, where gradients are not finite.
+    """Return whether an `Accumulator` learns the same as `FullScores` under this optimizer."""
+    # Fused SGD may skip a step internally if gradients are not finite.
     linear = type(optimizer) is torch.optim.SGD and not any(
         group["fused"] for group in optimizer.param_groups
     )

@@ -1,4 +1,4 @@
-"""What a converted model consists of: packed choices among fixed values, and all that is free."""
+"""The contents of a converted model: packed choices among fixed values, and free tensors."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from beyondprop.slots.source import Source
 Array = np.ndarray[Any, np.dtype[Any]]
 
 CHUNK = 2**16
-"""How many weights are packed at a time: whole bytes, whatever a weight takes."""
+"""How many weights are packed at a time: a multiple of 8, so that chunks fill whole bytes."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """All that tells one converted model from another of the same seed and settings.
+    """Everything by which converted models with the same seed and settings can differ.
 
     Attributes:
-        chosen: Of each converted parameter its options, packed, uint8 (bytes,) on the CPU.
-        free: Of each other parameter and buffer its numbers.
+        chosen: The packed options of each converted parameter, uint8 (bytes,) on the CPU.
+        free: The numbers of each other parameter and buffer.
     """
 
     chosen: dict[str, Tensor]
@@ -35,10 +35,10 @@ class Contents:
 
 
 def take(machine: Machine) -> Contents:
-    """Return copies of what a machine's model consists of now.
+    """Return a copy of the current contents of a machine's model.
 
     Raises:
-        UserError: Its state cannot be identified by names, or weights have left their values.
+        UserError: Its state cannot be identified by names, or a weight is not one of its values.
     """
     state, _ = own_state(machine)
     chosen = {reel.name: pack_options(reel) for reel in machine.reels}
@@ -57,7 +57,7 @@ def put(machine: Machine, contents: Contents) -> None:
 
 @torch.no_grad()
 def put_free(machine: Machine, free: dict[str, Tensor]) -> None:
-    """Write all that is not chosen into a machine's model."""
+    """Write everything that is not chosen into a machine's model."""
     state, _ = own_state(machine)
     for name, tensor in free.items():
         state[name].copy_(tensor)
@@ -80,13 +80,13 @@ def own_state(machine: Machine) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return `state_of` a converted model.
 
     Raises:
-        UserError: Some converted parameter is no longer in it, or as `state_of`.
+        UserError: A converted parameter is no longer in the model, or `state_of` raises.
     """
     own = dict(machine.model.named_parameters(remove_duplicate=False))
     for reel in machine.reels:
         if own.get(reel.name) is not reel.parameter:
             raise UserError(
-                f"'{reel.name}' was replaced or taken away since the model was converted: change "
+                f"'{reel.name}' was replaced or removed since the model was converted: change "
                 "the model first, then convert it"
             )
     return state_of(machine.model, [reel.name for reel in machine.reels])
@@ -95,15 +95,15 @@ def own_state(machine: Machine) -> tuple[dict[str, Tensor], dict[str, str]]:
 def state_of(
     model: nn.Module, first: Collection[str], without: Collection[str] = ()
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return a model's own parameters and saved buffers, and the further names of tied ones.
+    """Return a model's parameters and saved buffers, and the additional names of tied ones.
 
     Args:
-        model: Any.
+        model: Any model.
         first: Names to use for parameters that have several.
         without: Names to leave out.
 
     Raises:
-        UserError: Its state dict holds something else, or lacks a parameter.
+        UserError: The model's state dict holds something else, or lacks a parameter.
     """
     named = {id(model.get_parameter(name)): name for name in first}
     live = {id(tensor) for tensor in chain(model.parameters(), model.buffers())}
@@ -130,7 +130,7 @@ def state_of(
 
 
 def pack_options(reel: Reel) -> Tensor:
-    """Return which option each weight is, packed, uint8 (bytes,) on the CPU."""
+    """Return the option of each weight, packed, uint8 (bytes,) on the CPU."""
     options = reel.option().reshape(-1).cpu()  # (n,)
     bits = reel.kind.bits
     parts = [torch.from_numpy(pack_bits(part.numpy(), bits)) for part in options.split(CHUNK)]
@@ -143,7 +143,7 @@ def bytes_of(kind: Kind, weights: int) -> int:
 
 
 def unpack_options(kind: Kind, packed: Tensor, start: int, stop: int) -> Tensor:
-    """Return the options of some weights, int64; ``start`` is a multiple of 8."""
+    """Return the options of some weights, int64; ``start`` must be a multiple of 8."""
     bits = kind.bits
     data = packed[start * bits // 8 : bytes_of(kind, stop)]
     return torch.from_numpy(unpack_bits(data.numpy(), bits, stop - start))
@@ -151,7 +151,7 @@ def unpack_options(kind: Kind, packed: Tensor, start: int, stop: int) -> Tensor:
 
 @torch.no_grad()
 def weights_from(kind: Kind, source: Source, packed: Tensor, like: Tensor) -> Tensor:
-    """Return the weights of packed options, of the source's shape, in the type of ``like``."""
+    """Return the weights of packed options, with the source's shape and the type of ``like``."""
     count = source.shape.numel()
     flat = torch.empty(count, dtype=like.dtype, device=like.device)  # (n,)
     for start in range(0, count, CHUNK):
@@ -166,7 +166,7 @@ def weights_from(kind: Kind, source: Source, packed: Tensor, like: Tensor) -> Te
 def pack_bits(numbers: Array, bits: int) -> Array:
     """Return whole numbers below 2^bits as bytes, ``ceil(n bits / 8)`` of them.
 
-    A number's bits follow one another, the lowest first; so do the bits of a byte. The rest of the
+    Bits are in order from the lowest, both those of a number and those of a byte. The rest of the
     last byte is zero.
     """
     planes = numbers.reshape(-1, 1) >> np.arange(bits) & 1  # (n, bits)
@@ -174,6 +174,6 @@ def pack_bits(numbers: Array, bits: int) -> Array:
 
 
 def unpack_bits(data: Array, bits: int, count: int) -> Array:
-    """Return the first ``count`` numbers that `pack_bits` made bytes of, int64."""
+    """Return the first ``count`` numbers from the bytes of `pack_bits`, int64."""
     planes = np.unpackbits(data, count=count * bits, bitorder="little").reshape(count, bits)
     return planes.astype(np.int64) @ (1 << np.arange(bits))

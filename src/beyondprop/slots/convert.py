@@ -1,4 +1,4 @@
-"""Turning the weights of a model into choices among fixed random values."""
+"""Converts the weights of a model into choices among fixed random values."""
 
 from collections.abc import Iterator, Sequence, Set
 from fnmatch import fnmatchcase
@@ -28,23 +28,23 @@ def convert(
     exclude: Sequence[str] = (),
     biases: bool = False,
 ) -> Machine:
-    """Turn every weight of a model into a choice among fixed random values, in place.
+    """Convert every weight of a model into a choice among fixed random values, in place.
 
     The weights of linear, bilinear and convolutional layers, embeddings, attention projections and
-    recurrent layers hold the chosen values from now on, as ordinary parameters under their own
-    names; nothing is wrapped. They are learned by an optimizer under `drive`. Embeddings with
-    `padding_idx` learn as before: the padding stays as it is.
+    recurrent layers hold the chosen values afterwards, as ordinary parameters with the same names;
+    nothing is wrapped. An optimizer under `drive` trains them. Embeddings with `padding_idx` learn
+    as before, because the padding must not change.
 
     Args:
         model: Any model; it is changed.
-        slots: How many values a connection has, or a kind of weights: ``Reels(...)`` with all its
-            options, ``Supermask(...)`` and its relatives.
-        selection: How one of the values is chosen; `Greedy` unless given.
-        seed: Decides all fixed values, with the parameters' names. None draws one by PyTorch's
-            global generator.
-        exclude: Names or patterns of modules and parameters that are left as they are.
+        slots: The number of values of a connection, or a kind of weights: ``Reels(...)`` with all
+            its options, ``Supermask(...)`` and its relatives.
+        selection: How one of the values is chosen; `Greedy` by default.
+        seed: Determines all fixed values, together with the parameters' names. None draws a seed
+            from PyTorch's global generator.
+        exclude: Names or patterns of modules and parameters that are not changed.
         biases: Keep biases and the affine part of normalisation, which learn as before. Slot
-            machines have neither, in the paper and in the released code.
+            machines in the paper and in the released code have neither.
 
     Returns:
         The machine; print its ``report``.
@@ -61,7 +61,7 @@ def convert(
     found, problems = _weights(model, excluded)
     problems = [*_model_problems(model, excluded, seed), *problems]
     if not found and not problems:
-        problems = ["it has no weights that learn outside of what is excluded"]
+        problems = ["it has no weights that learn and are not excluded"]
     if problems:
         raise UserError(f"{type(model).__name__} cannot be converted: {'; '.join(problems)}")
     removed = [] if biases else _take_out(model, excluded)
@@ -77,18 +77,18 @@ def _kind(slots: int | Kind, selection: Selection | None) -> Kind:
     if not isinstance(slots, Kind):
         return Reels(slots, selection or Greedy())
     if selection is not None:
-        raise UserError("give the selection to the kind: convert(model, Reels(8, Sampled()))")
+        raise UserError("pass the selection to the kind: convert(model, Reels(8, Sampled()))")
     return slots
 
 
 class Excluded:
-    """Names and patterns of modules and parameters that are left as they are."""
+    """Names and patterns of modules and parameters that are not changed."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         check_type("exclude", patterns, (str, Sequence, Set), "a list of names or patterns")
         self.patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
         for pattern in self.patterns:
-            check_type("what is in exclude", pattern, str, "a name or a pattern of names")
+            check_type("an entry of exclude", pattern, str, "a name or a pattern of names")
 
     def __contains__(self, name: str) -> bool:
         parts = name.split(".")
@@ -101,7 +101,7 @@ class Excluded:
 
 
 def _model_problems(model: nn.Module, excluded: Excluded, seed: int) -> Iterator[str]:
-    """Yield what is wrong with the model as a whole, or with what was asked for."""
+    """Yield problems of the complete model or of the arguments."""
     if isinstance(model, (DataParallel, DistributedDataParallel)):
         yield "it is wrapped for several devices already: convert model.module before that"
     if is_compiled(model):
@@ -109,7 +109,7 @@ def _model_problems(model: nn.Module, excluded: Excluded, seed: int) -> Iterator
     if attachment_of(model) is not None:
         yield "it has rules attached: convert it first, then attach"
     if any(machine_of(module) is not None for module in model.modules()):
-        yield "it was converted before: slots.freeze(model) ends that"
+        yield "it was converted before: call slots.freeze(model) first"
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         yield f"seed must be a whole number from 0 to 2**63 - 1, not {seed!r}"
     names = [n for n, _ in model.named_modules()] + [n for n, _ in model.named_parameters()]
@@ -119,10 +119,10 @@ def _model_problems(model: nn.Module, excluded: Excluded, seed: int) -> Iterator
 
 
 def _weights(model: nn.Module, excluded: Excluded) -> tuple[dict[str, layers.Weight], list[str]]:
-    """Return the weights to convert by their names, each tied one once, and what is in the way."""
+    """Return the weights to convert by name, tied ones once, and the problems found."""
     found: dict[str, layers.Weight] = {}
     every = model.named_parameters(remove_duplicate=False)
-    seen = {id(p) for n, p in every if n in excluded}  # also where it is tied to another
+    seen = {id(p) for n, p in every if n in excluded}  # even if it is tied to another
     padded = filter(layers.is_padded, model.modules())
     seen |= {id(p) for layer in padded for p in layer.parameters(recurse=False)}
     problems: list[str] = []
@@ -186,6 +186,6 @@ def _report(
     chosen = {id(reel.parameter) for reel in reels}
     free = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in chosen]
     fixed = [n for n, p in model.named_parameters() if not p.requires_grad]
-    left = [f"learn as ever: {', '.join(free)}"] if free else []
-    left += [f"do not learn, and were left alone: {', '.join(fixed)}"] if fixed else []
+    left = [f"learn as before: {', '.join(free)}"] if free else []
+    left += [f"do not learn, and were not changed: {', '.join(fixed)}"] if fixed else []
     return ConvertReport(type(model).__name__, kind, reels, removed, left)

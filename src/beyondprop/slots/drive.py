@@ -1,4 +1,4 @@
-"""Optimizers that move the scores of a converted model in place of its weights."""
+"""Optimizers that train the scores of a converted model instead of its weights."""
 
 from typing import Any, TypeVar
 
@@ -13,26 +13,26 @@ from beyondprop.slots.machine import Machine, machine_of, required
 from beyondprop.slots.reel import Reel, is_driver, permit
 
 KEY = "slots"
-"""Where an optimizer's state holds the scores of a weight."""
+"""The key of a weight's scores in an optimizer's state."""
 
 Driven = TypeVar("Driven", bound=Optimizer)
 
 
 def drive(optimizer: Driven, model: nn.Module) -> Driven:
-    """Let an optimizer move the scores of a converted model in place of its weights.
+    """Make an optimizer train the scores of a converted model instead of its weights.
 
-    Any optimizer over ``model.parameters()`` will do that begins without state and takes no
-    closure (so not Adagrad, nor LBFGS), with its schedulers, parameter groups and
-    gradient scaling; parameters that were not converted learn as before. Its state dict holds the
-    scores, so that a checkpoint of model and optimizer is complete.
+    Any optimizer over ``model.parameters()`` works that starts without state and takes no closure
+    (which rules out Adagrad and LBFGS), with its schedulers, parameter groups and gradient scaling;
+    parameters that were not converted learn as before. Its state dict holds the scores, so that a
+    checkpoint of model and optimizer is complete.
 
     Greedy slot machines under `torch.optim.SGD` need one number for each weight instead of K
-    scores, and learn the same weights (see `Accumulator`); everything else has a score for each
-    fixed value.
+    scores, and learn the same weights (see `Accumulator`); in all other cases there is a score for
+    each fixed value.
 
     Args:
-        optimizer: Over the model's parameters, newly made.
-        model: A converted one.
+        optimizer: A new optimizer over the model's parameters.
+        model: A converted model.
 
     Returns:
         The same optimizer.
@@ -48,12 +48,12 @@ def drive(optimizer: Driven, model: nn.Module) -> Driven:
 
 
 def driven(optimizer: Driven, model: nn.Module) -> Driven:
-    """Return an optimizer, driving the model's slots where it has any."""
+    """Return an optimizer, which drives the model's slots if it has any."""
     return optimizer if machine_of(model) is None else drive(optimizer, model)
 
 
 def drive_scores(optimizer: Driven, model: nn.Module) -> Driven:
-    """Like `drive`, with a score for each fixed value whatever the optimizer: the plain form."""
+    """Like `drive`, but always with a score for each fixed value: the plain form."""
     machine, reels = _drivable(optimizer, model)
     for reel in reels:
         reel.prepare(one_number=False)
@@ -62,7 +62,7 @@ def drive_scores(optimizer: Driven, model: nn.Module) -> Driven:
 
 
 def _drivable(optimizer: Optimizer, model: nn.Module) -> tuple[Machine, list[Reel]]:
-    """Return a model's machine and those of its weights that the optimizer holds."""
+    """Return a model's machine and its reels whose weights the optimizer holds."""
     check_type("the optimizer", optimizer, Optimizer, "a torch.optim.Optimizer")
     machine = required(model)
     present = {id(p) for p in machine.model.parameters()}
@@ -77,24 +77,25 @@ def _drivable(optimizer: Optimizer, model: nn.Module) -> tuple[Machine, list[Ree
     reels = [reel for reel in machine.reels if id(reel.parameter) in held]
     if not reels:
         raise UserError(
-            f"the optimizer holds none of the {len(machine.reels)} converted weights: make it over "
-            "model.parameters() after slots.convert(model)"
+            f"the optimizer holds none of the {len(machine.reels)} converted weights: create it "
+            "over model.parameters() after slots.convert(model)"
         )
     if is_driver(optimizer):
-        raise UserError("the optimizer drives a model already: make one for each model")
+        raise UserError("the optimizer already drives a model: create one for each model")
     if any(optimizer.state.get(reel.parameter) for reel in reels):
         raise UserError(
-            f"{type(optimizer).__name__} has numbers for each weight already, which would not fit "
-            "the scores: take an optimizer that begins with none, such as SGD or Adam, newly made"
+            f"{type(optimizer).__name__} already has state for each weight, which would not fit "
+            "the scores: use a new optimizer that starts without state, such as SGD or Adam"
         )
     return machine, reels
 
 
 class Driver:
-    """Puts scores in place of weights while an optimizer takes its step.
+    """Replaces weights by their scores during an optimizer's step.
 
-    Before a step each weight's data are its scores, and its gradient theirs; the optimizer moves
-    them like any parameter. After it the weights are back, newly chosen.
+    Before a step, each parameter receives its scores as data and the scores' gradient; the
+    optimizer updates them like any parameter. After the step, the weights are chosen again and
+    restored.
     """
 
     def __init__(self, machine: Machine, reels: list[Reel], optimizer: Optimizer) -> None:
@@ -111,19 +112,19 @@ class Driver:
 
     @torch.no_grad()
     def before_step(self, optimizer: Optimizer, arguments: Any, keywords: Any) -> None:
-        """Put the scores and their gradients in place."""
+        """Replace weights and gradients by the scores and their gradients."""
         self._refuse(optimizer, (*arguments[1:], *keywords.values()))
-        self.put_back()  # where an earlier step failed
+        self.put_back()  # if an earlier step failed
         for reel in self.reels:
             if reel.parameter.grad is not None:
                 reel.check()
-        # Should this step fail, or be broken off, whoever looks at the model next ends it.
+        # If this step fails or is interrupted, the next use of the model restores its weights.
         model = self.machine.model
         self.recovery.append(model.register_forward_pre_hook(lambda *_: self.recover(optimizer)))
         self.recovery.append(model.register_state_dict_pre_hook(lambda *_: self.recover(optimizer)))
         for reel in self.reels:
             weight, gradient = reel.parameter, reel.parameter.grad
-            optimizer.state[weight].pop(KEY, None)  # some look whether there is any state yet
+            optimizer.state[weight].pop(KEY, None)  # some optimizers test whether there is state
             if gradient is None:
                 continue
             scores = reel.scores
@@ -135,7 +136,7 @@ class Driver:
 
     @torch.no_grad()
     def after_step(self, optimizer: Optimizer, _arguments: Any, _keywords: Any) -> None:
-        """Put the weights back and choose them again."""
+        """Restore the weights, and choose them again."""
         moved = [reel for reel, _, _ in self.replaced]
         self.put_back()
         while self.recovery:
@@ -148,7 +149,7 @@ class Driver:
 
     @torch.no_grad()
     def after_load(self, optimizer: Optimizer) -> None:
-        """Take the scores from a state dict that was loaded, and choose the weights by them."""
+        """Load the scores from the optimizer's new state, and choose the weights by them."""
         for reel in self.reels:
             state = optimizer.state[reel.parameter].get(KEY)
             if state is None or state.keys() != reel.scores.state().keys():
@@ -161,17 +162,17 @@ class Driver:
             reel.checked = True
 
     def save(self, optimizer: Optimizer) -> None:
-        """Put the scores in the optimizer's state."""
+        """Store the scores in the optimizer's state."""
         for reel in self.reels:
             optimizer.state[reel.parameter][KEY] = reel.scores.state()
 
     def recover(self, optimizer: Optimizer) -> None:
-        """End a step that failed."""
+        """Clean up after a step that failed."""
         self.put_back()
         self.save(optimizer)
 
     def put_back(self) -> None:
-        """Put the weights and their gradients back."""
+        """Restore the weights and their gradients."""
         for reel, data, gradient in self.replaced:
             weight = reel.parameter
             reel.scores.tensor = weight.data
@@ -183,11 +184,11 @@ class Driver:
     def _refuse(self, optimizer: Optimizer, arguments: tuple[Any, ...]) -> None:
         if any(callable(value) for value in arguments):
             raise UserError(
-                "an optimizer that runs the model inside its step, by a closure, cannot drive "
-                "slots: take one that does not, such as SGD or Adam"
+                "an optimizer that runs the model inside its step, through a closure, cannot drive "
+                "slots: use one that does not, such as SGD or Adam"
             )
         if machine_of(self.machine.model) is not self.machine:
             raise UserError(
-                f"the slots that {type(optimizer).__name__} drives were ended by slots.freeze() or "
-                "slots.finetune(): make a new optimizer"
+                f"slots.freeze() or slots.finetune() removed the slots that "
+                f"{type(optimizer).__name__} drives: create a new optimizer"
             )

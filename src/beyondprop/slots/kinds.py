@@ -1,4 +1,4 @@
-"""What the weights of a converted layer may be: kinds of choices by scores."""
+"""Kinds of weights of a converted layer, which are chosen by scores."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -13,18 +13,18 @@ from beyondprop.slots.values import GlorotUniform, PerConnection, Sharing, Value
 
 
 class Kind(ABC):
-    """A kind of weights: fixed random values, and a choice among what can be made of them.
+    """A kind of weights: fixed random values, and a choice among options computed from them.
 
     A connection has one or more fixed values with a score for each. The weight is a step function
-    of the scores, and each score learns by the straight-through gradient: that of the weight, times
-    the score's value.
+    of the scores, and each score learns from the straight-through gradient: that of the weight,
+    times the score's value.
 
     Attributes:
-        name: In packed files.
+        name: The name in packed files.
         values: The distribution of the fixed values.
         sharing: Which connections have the same values.
         linear_scores: λ of linear layers: initial scores are uniform in (0, λσ), or in (-λσ, λσ)
-            where `centred`; σ is the deviation of the layer's values.
+            if `centred`; σ is the deviation of the layer's values.
         conv_scores: λ of convolutions.
     """
 
@@ -36,17 +36,17 @@ class Kind(ABC):
 
     @property
     def planes(self) -> int:
-        """How many fixed values, and scores, a connection has."""
+        """The number of fixed values, and of scores, of a connection."""
         return 1
 
     @property
     def count(self) -> int:
-        """How many options a weight has."""
+        """The number of options of a weight."""
         return 2
 
     @property
     def bits(self) -> int:
-        """How many bits tell the options of a weight apart."""
+        """The number of bits that encode a weight's option."""
         return (self.count - 1).bit_length()
 
     @property
@@ -61,45 +61,45 @@ class Kind(ABC):
 
     @abstractmethod
     def options(self, values: Tensor) -> Tensor:
-        """Return all that a weight can be, (count, ...), from its values (planes, ...)."""
+        """Return the options of a weight, (count, ...), from its values (planes, ...)."""
 
     def slot(self, option: Tensor) -> Tensor:
-        """Return which fixed value each option is made of: the only one."""
+        """Return the index of the fixed value of each option: 0, for the only one."""
         return torch.zeros_like(option)
 
     def weight(self, option: Tensor, value: Tensor) -> Tensor:
-        """Return what an option makes of the fixed value of its `slot`; all are (n,)."""
+        """Return the weight of an option, given the fixed value of its `slot`; all are (n,)."""
         options = self.options(value.unsqueeze(0))  # (count, n)
         return options.gather(0, option.unsqueeze(0)).squeeze(0)
 
     def chosen(self, scores: Tensor) -> Tensor:
-        """Return which option the scores choose, int64 of shape (...); scores are (planes, ...)."""
+        """Return the option that the scores (planes, ...) choose, int64 of shape (...)."""
         return best(scores)
 
     def drawn(self, scores: Tensor) -> Tensor:
-        """Return which option a forward pass in training mode takes."""
+        """Return the option for a forward pass in training mode."""
         return self.chosen(scores)
 
     def settings(self) -> dict[str, Any]:
-        """Return what a packed file must know to draw the same values, as JSON values."""
+        """Return the settings that a packed file needs to draw the same values, as JSON values."""
         return {"kind": self.name, "values": self.values.name, "sharing": self.sharing.name}
 
 
 class Selection(ABC):
-    """Chooses, for every connection, one of its slots."""
+    """Chooses one slot for every connection."""
 
     name: ClassVar[str]
     random: ClassVar[bool] = False
-    """Whether each forward pass in training mode chooses again; elsewhere the best slot counts."""
+    """Whether each forward pass in training mode chooses again; otherwise the best slot is used."""
 
     @abstractmethod
     def slots(self, scores: Tensor) -> Tensor:
-        """Return the chosen slots, int64 of shape (...), by scores (K, ...)."""
+        """Return the chosen slots, int64 of shape (...), from scores (K, ...)."""
 
 
 @dataclass(frozen=True)
 class Greedy(Selection):
-    """The slot with the highest score; of equal ones the first."""
+    """Chooses the slot with the highest score; in a tie, the first."""
 
     name: ClassVar[str] = "greedy"
 
@@ -110,10 +110,10 @@ class Greedy(Selection):
 
 @dataclass(frozen=True)
 class Sampled(Selection):
-    """A slot drawn by the softmax of the scores, redrawn in each forward pass in training mode.
+    """Draws a slot from the softmax of the scores, in each forward pass in training mode.
 
-    PyTorch's global generator of the device draws. In eval mode, in a state dict and in a packed
-    file it is the slot with the highest score.
+    It uses PyTorch's global generator of the device. In eval mode, in a state dict and in a packed
+    file, it is the slot with the highest score.
     """
 
     name: ClassVar[str] = "sampled"
@@ -122,7 +122,7 @@ class Sampled(Selection):
     def slots(self, scores: Tensor) -> Tensor:
         """Return drawn slots: the first whose cumulative share exceeds a uniform number."""
         if scores.dtype in (torch.float16, torch.bfloat16):
-            scores = scores.float()  # half precision has too few steps below one to draw by
+            scores = scores.float()  # half precision is too coarse to draw from
         shares = torch.exp(scores - scores.amax(0)).cumsum(0)  # (K, ...), not normalised
         drawn = torch.rand_like(shares[-1]) * shares[-1]  # (...)
         return (shares[:-1] <= drawn).sum(0)  # (...)
@@ -132,11 +132,11 @@ class Sampled(Selection):
 class Reels(Kind):
     """A slot machine: K fixed random values for each connection (Aladago and Torresani 2021).
 
-    The weight is the value with the highest score, or one drawn by the scores. The gradient of all
-    K scores is ``∂L/∂s_k = ∂L/∂w · W_k``.
+    The weight is the value with the highest score, or a value drawn from the scores. The gradient
+    of all K scores is ``∂L/∂s_k = ∂L/∂w · W_k``.
 
     Args:
-        slots: K, how many values a connection has.
+        slots: K, the number of values of a connection.
         selection: How one is chosen: `Greedy` or `Sampled`.
         values: Their distribution; the paper's `GlorotUniform`, or the released code's
             `WideGlorotUniform`, with λ = 1 for all layers.
@@ -167,12 +167,12 @@ class Reels(Kind):
 
     @property
     def planes(self) -> int:
-        """How many fixed values, and scores, a connection has."""
+        """The number of fixed values, and of scores, of a connection."""
         return self.slots
 
     @property
     def count(self) -> int:
-        """How many options a weight has."""
+        """The number of options of a weight."""
         return self.slots
 
     @property
@@ -181,11 +181,11 @@ class Reels(Kind):
         return self.selection.random
 
     def options(self, values: Tensor) -> Tensor:
-        """Return the values: a weight is one of them."""
+        """Return the values, as a weight is one of them."""
         return values
 
     def slot(self, option: Tensor) -> Tensor:
-        """Return the option: it is a value of its own."""
+        """Return the option, as each option is a separate value."""
         return option
 
     def weight(self, option: Tensor, value: Tensor) -> Tensor:  # noqa: ARG002
@@ -193,16 +193,16 @@ class Reels(Kind):
         return value
 
     def drawn(self, scores: Tensor) -> Tensor:
-        """Return which value a forward pass in training mode takes."""
+        """Return the value's index for a forward pass in training mode."""
         return self.selection.slots(scores)
 
     def settings(self) -> dict[str, Any]:
-        """Return what a packed file must know to draw the same values, as JSON values."""
+        """Return the settings that a packed file needs to draw the same values, as JSON values."""
         return super().settings() | {"slots": self.slots}
 
 
 def best(scores: Tensor) -> Tensor:
-    """Return the first of the slots with the highest score, int64 (...), by scores (K, ...)."""
+    """Return the first of the slots with the highest score, int64 (...), from scores (K, ...)."""
     highest, slots = scores[0].clone(), torch.zeros_like(scores[0], dtype=torch.int64)  # (...)
     for slot, score in enumerate(scores[1:], 1):
         slots[score > highest] = slot

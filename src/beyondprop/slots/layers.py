@@ -1,4 +1,4 @@
-"""Which parameters of a layer are weights that can be chosen, their fans, and what forbids it."""
+"""Which parameters of a layer can be converted, their fans, and reasons why they cannot."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -29,12 +29,12 @@ NORMS = (
 
 @dataclass(frozen=True)
 class Weight:
-    """A parameter that can be chosen.
+    """A parameter that can be converted.
 
     Attributes:
-        name: In its layer.
-        fan: Its layer's.
-        conv: Whether it is a convolution's.
+        name: Its name in its layer.
+        fan: The fan of its layer.
+        conv: Whether its layer is a convolution.
     """
 
     name: str
@@ -65,7 +65,7 @@ def embedding(layer: Any) -> Iterator[Weight]:
 
 
 def attention(layer: Any) -> Iterator[Weight]:
-    """Yield the projections of queries, keys and values, packed in one parameter or not."""
+    """Yield the projections of queries, keys and values, in one parameter or three."""
     width = layer.embed_dim
     if layer.in_proj_weight is not None:  # (3 width, width)
         yield Weight("in_proj_weight", Fan(width, width))
@@ -75,7 +75,7 @@ def attention(layer: Any) -> Iterator[Weight]:
 
 
 def recurrent(layer: Any) -> Iterator[Weight]:
-    """Yield the weights of a recurrent layer or cell, gate by gate of the same fan."""
+    """Yield the weights of a recurrent layer or cell, whose gates all have the same fan."""
     for name, weight in layer.named_parameters(recurse=False):
         if name.startswith("weight"):  # (gates hidden, in)
             yield Weight(name, Fan(weight.shape[1], layer.hidden_size))
@@ -93,7 +93,7 @@ KNOWN: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Any], Iterator[Weight]
 
 
 def registered(layer: nn.Module) -> list[Weight] | None:
-    """Return the weights that `layers.register_operation` was told of; None where of none."""
+    """Return the weights registered with `layers.register_operation`, or None if there are none."""
     operation: Any = feedback_class(type(layer))
     if operation is None:
         return None
@@ -103,7 +103,7 @@ def registered(layer: nn.Module) -> list[Weight] | None:
 
 
 def weights_of(layer: nn.Module) -> list[Weight] | None:
-    """Return the weights of a layer that can be chosen; None where its kind is not known."""
+    """Return the weights of a layer that can be converted, or None if its kind is not known."""
     for types, read in KNOWN:
         if isinstance(layer, types):
             return list(read(layer))
@@ -111,7 +111,7 @@ def weights_of(layer: nn.Module) -> list[Weight] | None:
 
 
 def offsets_of(layer: nn.Module) -> list[str]:
-    """Return the names of a layer's biases that learn, and of what a norm scales and shifts by."""
+    """Return the names of a layer's biases, or of a norm's affine parameters, that learn."""
     own = [name for name, p in layer.named_parameters(recurse=False) if p.requires_grad]
     if isinstance(layer, NORMS):
         return own
@@ -125,8 +125,8 @@ def take_out(layer: nn.Module, name: str) -> None:
     """Remove a bias or an affine parameter from a layer."""
     known = any(isinstance(layer, types) for types, _ in KNOWN) or isinstance(layer, NORMS)
     if not known or isinstance(layer, (nn.RNNBase, nn.RNNCellBase)):
-        # Recurrent kernels take a bias or none for all gates, and what a forward of one's own takes
-        # is not known: so it stays, as zeros that never learn.
+        # Recurrent kernels need biases for all gates or none, and the forward pass of an unknown
+        # layer may need its bias. So it is kept, as zeros that never learn.
         layer.get_parameter(name).zero_().requires_grad_(False)
         return
     setattr(layer, name, None)
@@ -140,55 +140,58 @@ def full(module: str, name: str) -> str:
 
 
 def is_padded(layer: nn.Module) -> bool:
-    """Whether a row of an embedding stays as it is, which a row of chosen values could not."""
+    """Whether a row of an embedding must not change, unlike a row of chosen values."""
     return getattr(layer, "padding_idx", None) is not None
 
 
 def weight_problem(
     module: str, layer: nn.Module, weight: Weight, parameter: nn.Parameter | None
 ) -> str | None:
-    """Return why a weight cannot be chosen, None where it can.
+    """Return why a weight cannot be converted, or None if it can.
 
     Args:
         module: The layer's name in the model.
         layer: The layer.
-        weight: What `weights_of` found.
-        parameter: Its own under this name, if any.
+        weight: The weight, from `weights_of`.
+        parameter: The layer's parameter of this name, if any.
     """
     name = full(module, weight.name)
     if parameter is None:
         return (
-            f"'{name}' is computed from other parameters: convert before you prune or put "
-            f"spectral normalisation on, or leave it by exclude=['{module}']"
+            f"'{name}' is computed from other parameters: convert before you prune or add "
+            f"spectral normalisation, or leave it out with exclude=['{module}']"
         )
     if _lazy(parameter):
         return f"'{name}' has no shape yet: run the model once on a batch first"
     if parameter.numel() >= slot_words.LIMIT:
         return f"'{name}' has more than {slot_words.LIMIT:,} weights: split the layer"
     if not parameter.is_floating_point():
-        return f"'{name}' is {parameter.dtype}, and values are real: leave it by exclude=['{name}']"
+        return (
+            f"'{name}' is {parameter.dtype}, but fixed values are real numbers: leave it out with "
+            f"exclude=['{name}']"
+        )
     if parameter.is_meta:
         return f"'{name}' has no memory: call model.to_empty(device='cpu') first"
     if getattr(layer, "sparse", False):
         return f"'{module}' has sparse gradients: build it with sparse=False"
     if getattr(layer, "max_norm", None) is not None:
         return (
-            f"'{name}' has a max_norm, which fixed values cannot keep to: leave it by "
-            f"exclude=['{name}'], or build it without"
+            f"'{name}' has a max_norm, which fixed values cannot obey: leave it out with "
+            f"exclude=['{name}'], or build it without max_norm"
         )
     return None
 
 
 def unknown_problems(module: str, layer: nn.Module, own: dict[str, nn.Parameter]) -> Iterator[str]:
-    """Yield the parameters of an unknown kind of layer that may be weights, by their shapes."""
+    """Yield problems of an unknown kind of layer, whose parameters' shapes are those of weights."""
     for name, parameter in own.items():
         if not _lazy(parameter) and parameter.requires_grad and not is_no_matrix(parameter):
             yield (
-                f"'{full(module, name)}' is a parameter of {type(layer).__name__}, a layer kind "
-                f"that is not known here: leave it by exclude=['{full(module, name)}']"
+                f"'{full(module, name)}' is a parameter of {type(layer).__name__}, an unknown kind "
+                f"of layer: leave it out with exclude=['{full(module, name)}']"
             )
 
 
 def _lazy(parameter: nn.Parameter) -> bool:
-    """Return `is_lazy`, without what it tells the type check of all others."""
+    """Return `is_lazy`, but as a plain bool, so that it does not narrow types."""
     return is_lazy(parameter)

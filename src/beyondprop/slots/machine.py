@@ -1,4 +1,4 @@
-"""A converted model's slots: which weights are chosen, among what, and by which scores."""
+"""A converted model's slots: its converted weights, their fixed values and their scores."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ ATTRIBUTE = "_slots"
 
 @dataclass(frozen=True)
 class ConvertReport:
-    """Which weights were converted, what was taken out, and what was left alone and why.
+    """Which parameters were converted, removed or left unchanged, and why.
 
     Attributes:
-        model: Name of the model's class.
-        kind: What the weights are now.
+        model: The name of the model's class.
+        kind: The kind of the converted weights.
         reels: The converted parameters.
-        removed: Names of parameters that were taken out: biases, and what norms scale by.
-        left: Sentences about what learns as before, or not at all.
+        removed: Names of removed parameters: biases, and affine parameters of norms.
+        left: Sentences about parameters that learn as before, or not at all.
     """
 
     model: str
@@ -42,20 +42,20 @@ class ConvertReport:
             f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}"
             for a, b, c, d in cells
         ]
-        notes = [f"taken out: {', '.join(self.removed)}"] if self.removed else []
+        notes = [f"removed: {', '.join(self.removed)}"] if self.removed else []
         title = f"{self.model}: {len(self.reels)} weights are now {self.kind}"
         return "\n".join([title, *lines, *notes, *self.left])
 
 
 @dataclass(eq=False)
 class Machine:
-    """All converted weights of a model. Made by `convert`.
+    """All converted weights of a model, created by `convert`.
 
     Attributes:
         model: The model, changed in place and never wrapped.
-        seed: With the parameters' names it decides all fixed values.
-        reels: One for each converted parameter.
-        report: What was converted and what was left alone; print it.
+        seed: Determines all fixed values, together with the parameters' names.
+        reels: One reel for each converted parameter.
+        report: Which parameters were converted and which were not; print it.
         biases: Whether biases and the affine part of normalisation were kept.
     """
 
@@ -84,13 +84,13 @@ class Machine:
     def restart(self) -> None:
         """Return to the initial scores, as if nothing had been learned.
 
-        An optimizer that drives the model would keep its momentum: make a new one.
+        An optimizer that drives the model would keep its momentum: create a new one.
         """
         for reel in self.reels:
             reel.restart()
 
     def remove(self) -> None:
-        """Leave an ordinary model, with the chosen weights."""
+        """Turn the model back into an ordinary one, with the chosen weights."""
         self.write_random()
         for hook in self._hooks:
             hook.remove()
@@ -107,17 +107,17 @@ class Machine:
 
 @dataclass(frozen=True)
 class AfterLoading:
-    """The hook of a layer that loads a state dict: its scores may be those of other weights."""
+    """The hook of a layer that loads a state dict, after which weights may not match scores."""
 
     reel: Reel
 
     def __call__(self, _layer: nn.Module, _keys: Any) -> None:
-        """Let the weights be compared with their scores before the next step."""
+        """Make the next step compare the weights with their scores."""
         self.reel.checked = False
 
 
 def machine_of(model: nn.Module) -> Machine | None:
-    """Return what `convert` made of a model, None of an ordinary one."""
+    """Return a converted model's machine, or None for an ordinary model."""
     found: Machine | None = vars(model).get(ATTRIBUTE)
     return found
 
@@ -136,7 +136,7 @@ def required(model: nn.Module) -> Machine:
 
 
 def freeze(model: nn.Module) -> nn.Module:
-    """Leave an ordinary model with the chosen weights, which learn no more; return it.
+    """Turn the model into an ordinary one with the chosen weights, frozen; return it.
 
     Raises:
         UserError: The model was not converted.
@@ -150,9 +150,9 @@ def freeze(model: nn.Module) -> nn.Module:
 
 
 def finetune(model: nn.Module) -> nn.Module:
-    """Leave an ordinary model whose weights begin at the chosen values and learn; return it.
+    """Turn the model into an ordinary one that learns from the chosen weights on; return it.
 
-    Biases that were taken out stay out.
+    Removed biases are not restored.
 
     Raises:
         UserError: The model was not converted.
@@ -162,7 +162,7 @@ def finetune(model: nn.Module) -> nn.Module:
 
 
 def draw_or_write(model: nn.Module, _inputs: Any) -> None:
-    """Before a forward pass: draw weights in training mode, else take the best ones."""
+    """Before a forward pass, draw weights in training mode, otherwise write the best ones."""
     for reel in random_reels(model):
         if model.training:
             reel.draw()
@@ -171,7 +171,7 @@ def draw_or_write(model: nn.Module, _inputs: Any) -> None:
 
 
 def write_first(model: nn.Module, _prefix: str, _keep_vars: bool) -> None:
-    """Before a state dict is taken: the best weights are saved, not drawn ones."""
+    """Before a state dict is created, write the best weights instead of drawn ones."""
     for reel in random_reels(model):
         reel.write()
 

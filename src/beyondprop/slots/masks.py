@@ -1,4 +1,4 @@
-"""Supermasks: one fixed random value for each connection, which its score keeps, hides or turns."""
+"""Supermasks: one fixed random value per connection, which its score keeps, hides or inverts."""
 
 import math
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ from beyondprop.slots.kinds import Kind
 from beyondprop.slots.values import KaimingSigns, PerConnection, Sharing, Values
 
 EDGE = math.sqrt(0.5)
-"""λ that spreads initial scores over ``1 / sqrt(inputs)``, Kaiming's σ being given: as released
-with edge-popup, whose scores are PyTorch's default weights."""
+"""The λ that spreads initial scores over ``1 / sqrt(inputs)``, given Kaiming's σ, as in the
+released code of edge-popup, whose initial scores are PyTorch's default weights."""
 
 
 @dataclass(frozen=True)
 class Supermask(Kind):
     """A supermask found by edge-popup (Ramanujan et al. 2020): a weight is its value, or zero.
 
-    Of each tensor of n weights those with the ``round(keep n)`` highest scores are kept; of equal
-    scores the first. The gradient of every score is ``∂L/∂s = ∂L/∂w · W``, also where the weight is
-    zero. The paper ranks the scores themselves, as is done here; the code released with it ranks
-    their absolute values.
+    In each tensor of n weights, those with the ``round(keep n)`` highest scores are kept; in a tie,
+    the first. The gradient of every score is ``∂L/∂s = ∂L/∂w · W``, even if the weight is zero.
+    Like the paper, this class ranks the scores themselves; the paper's released code ranks their
+    absolute values.
 
     Args:
         keep: The share of weights that are not zero.
-        values: Their distribution; the paper's best: `KaimingSigns`.
+        values: Their distribution; by default the paper's best, `KaimingSigns`.
         sharing, linear_scores, conv_scores: See `Kind`.
 
     Raises:
@@ -47,8 +47,8 @@ class Supermask(Kind):
     def __post_init__(self) -> None:
         if not _number(self.keep) or not 0 < self.keep < 1:
             raise UserError(
-                f"keep must be a share between 0 and 1, not {self.keep!r}: else all weights are "
-                "zero, or none, and there is nothing to choose"
+                f"keep must be a share between 0 and 1, not {self.keep!r}: otherwise all weights "
+                "or none are zero, and there is nothing to choose"
             )
         check_fields(self)
 
@@ -57,18 +57,18 @@ class Supermask(Kind):
         return torch.cat([torch.zeros_like(values), values])
 
     def chosen(self, scores: Tensor) -> Tensor:
-        """Return 1 where a weight is kept and 0 elsewhere, int64 (...), by scores (1, ...)."""
+        """Return 1 where a weight is kept and 0 elsewhere, int64 (...), from scores (1, ...)."""
         return highest(scores[0], self.keep).long()
 
 
 @dataclass(frozen=True)
 class MulticoatedSupermask(Kind):
-    """Several supermasks over one another, by the same scores (Okoshi et al. 2022).
+    """Several nested supermasks with the same scores (Okoshi et al. 2022).
 
-    Each coat is a supermask with its own share, as in `Supermask`, so that each lies within the one
+    Each coat is a supermask with its own share, as in `Supermask`, and is contained in the one
     before it. The weight is the value times the number of coats that keep it, ``W Σ_n M_n``, as in
-    the paper: the sum is not divided by the number of coats, as the innermost ones should stand
-    out, and with shares that halve its variance stays near that of a dense layer.
+    the paper. The sum is not divided by the number of coats, to emphasize the innermost weights;
+    with shares that halve, its variance is close to that of a dense layer.
 
     Args:
         keeps: The share of weights that each coat keeps, from the outermost inwards.
@@ -76,7 +76,7 @@ class MulticoatedSupermask(Kind):
         sharing, linear_scores, conv_scores: See `Kind`.
 
     Raises:
-        UserError: The shares do not fall from coat to coat, from 1 at most, or are too many.
+        UserError: The shares do not decrease from at most 1, or there are too many.
     """
 
     name: ClassVar[str] = "multicoated-supermask"
@@ -90,15 +90,15 @@ class MulticoatedSupermask(Kind):
         shares = tuple(self.keeps) if isinstance(self.keeps, (list, tuple)) else ()
         if not 1 <= len(shares) < 256 or not _falling(shares):
             raise UserError(
-                "keeps must be 1 to 255 shares that fall from coat to coat, from 1 at most, such "
-                f"as (0.5, 0.25), not {self.keeps!r}"
+                "keeps must be 1 to 255 shares that decrease from coat to coat, starting from at "
+                f"most 1, such as (0.5, 0.25), not {self.keeps!r}"
             )
         object.__setattr__(self, "keeps", shares)
         check_fields(self)
 
     @property
     def count(self) -> int:
-        """How many options a weight has: one more than there are coats."""
+        """The number of options of a weight: one more than the number of coats."""
         return len(self.keeps) + 1
 
     def options(self, values: Tensor) -> Tensor:
@@ -107,14 +107,14 @@ class MulticoatedSupermask(Kind):
         return torch.cat([torch.zeros_like(values), *coated])
 
     def chosen(self, scores: Tensor) -> Tensor:
-        """Return how many coats keep each weight, int64 (...), by scores (1, ...)."""
+        """Return how many coats keep each weight, int64 (...), from scores (1, ...)."""
         coats = torch.zeros_like(scores[0], dtype=torch.int64)  # (...)
         for keep in self.keeps:
             coats += highest(scores[0], keep)
         return coats
 
     def settings(self) -> dict[str, Any]:
-        """Return what a packed file must know to draw the same values, as JSON values."""
+        """Return the settings that a packed file needs to draw the same values, as JSON values."""
         return super().settings() | {"keeps": list(self.keeps)}
 
 
@@ -122,14 +122,15 @@ class MulticoatedSupermask(Kind):
 class SignedSupermask(Kind):
     """A signed supermask: a weight is its value, zero, or minus its value (Koster et al. 2022).
 
-    Kept where the score is above the threshold, inverted where it is below minus the threshold, and
-    hidden between: how many weights are zero is learned. The gradient of every score is ``∂L/∂s =
-    ∂L/∂w · W``. The threshold is the paper's, the same in all layers; where ``λσ`` is below
-    it, in layers of very many inputs, all weights begin at zero, so give a smaller one.
+    A value is kept if its score is above the threshold, inverted if the score is below minus the
+    threshold, and otherwise hidden: the number of zero weights is learned. The gradient of every
+    score is ``∂L/∂s = ∂L/∂w · W``. The default threshold is the paper's, the same in all layers. If
+    ``λσ`` is below it, as in layers with very many inputs, all weights start at zero, so give a
+    smaller one.
 
     Args:
         threshold: How far from zero a score must be for the weight not to be zero.
-        values: Their distribution; the paper has a deviation of its own, made for networks of ELU.
+        values: Their distribution; the paper uses its own deviation, designed for ELU networks.
         sharing, linear_scores, conv_scores: See `Kind`.
 
     Raises:
@@ -152,12 +153,12 @@ class SignedSupermask(Kind):
 
     @property
     def count(self) -> int:
-        """How many options a weight has."""
+        """The number of options of a weight."""
         return 3
 
     @property
     def centred(self) -> bool:
-        """Initial scores are uniform in (-h, h)."""
+        """Whether initial scores are uniform in (-h, h): they are."""
         return True
 
     def options(self, values: Tensor) -> Tensor:
@@ -165,15 +166,15 @@ class SignedSupermask(Kind):
         return torch.cat([-values, torch.zeros_like(values), values])
 
     def chosen(self, scores: Tensor) -> Tensor:
-        """Return 0 for inverted, 1 for hidden, 2 for kept, int64 (...), by scores (1, ...)."""
+        """Return 0 for inverted, 1 for hidden, 2 for kept, int64 (...), from scores (1, ...)."""
         score = scores[0]
         return 1 + (score > self.threshold).long() - (score < -self.threshold).long()
 
 
 def highest(scores: Tensor, share: float) -> Tensor:
-    """Return which of the scores are a share's highest, bool of their shape.
+    """Return which scores are in the highest share, bool of the scores' shape.
 
-    They are exactly ``round(share n)`` of n; of equal scores those that come first.
+    They are exactly ``round(share n)`` of n; in a tie, the first.
     """
     flat = scores.reshape(-1)  # (n,)
     count = round(share * len(flat))
@@ -184,7 +185,7 @@ def highest(scores: Tensor, share: float) -> Tensor:
 
 
 def _falling(shares: Sequence[Any]) -> bool:
-    """Return whether these are numbers that fall, the first 1 at most and the last above 0."""
+    """Return whether these are decreasing numbers, the first at most 1 and the last above 0."""
     numbers = all(map(_number, shares)) and shares[0] <= 1
     return numbers and all(inner < outer for outer, inner in pairwise((*shares, 0.0)))
 

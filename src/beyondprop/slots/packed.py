@@ -1,4 +1,4 @@
-"""A converted model in a small file: which of its fixed values each weight is, and a seed."""
+"""A converted model in a small file: the index of each weight's fixed value, and a seed."""
 
 import os
 from collections.abc import Iterator
@@ -19,20 +19,20 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def pack(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write a converted model to a file of few bits for each weight; the model goes on.
+    """Write a converted model to a file with a few bits for each weight.
 
-    The file holds which option each converted weight is, ``ceil(log2 K)`` bits for K of them, what
-    the values are drawn by, and all other parameters and saved buffers as they are. For weights
-    that are redrawn in each forward pass, the values with the highest scores are packed. The same
-    model gives the same bytes.
+    The file holds the option of each converted weight, ``ceil(log2 K)`` bits for K options, the
+    settings that its values are drawn from, and all other parameters and saved buffers unchanged.
+    For weights that are redrawn in each forward pass, the values with the highest scores are
+    packed. The same model gives the same bytes.
 
     Args:
-        model: A converted one.
-        path: The safetensors file; an earlier one is replaced as a whole, or not at all.
+        model: A converted model, which can be trained further afterwards.
+        path: The safetensors file; an earlier file is replaced atomically.
 
     Raises:
-        UserError: The model was not converted, its weights are not among their fixed values, it
-            holds values that are no numbers, or the file cannot be written.
+        UserError: The model was not converted, a weight is not one of its fixed values, the model
+            contains NaN, or the file cannot be written.
     """
     machine, target = required(model), path_of(path)
     machine.write_random()
@@ -41,16 +41,16 @@ def pack(model: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str], model: Model) -> Model:
-    """Make a model compute what a packed one does, bit by bit; return it.
+    """Load a packed model's exact weights into a model; return it.
 
     It becomes an ordinary model, like that of ``slots.freeze(packed)``: the weights that were
-    converted do not learn, and biases and affine parts that were taken out are gone here too. The
-    values are drawn by the seed in the file, on the model's device; PyTorch's random numbers are
-    neither used nor moved. All is checked before anything is changed.
+    converted do not learn, and removed biases and affine parts are also removed here. The values
+    are drawn from the seed in the file, on the model's device; PyTorch's random generators are not
+    used. Everything is checked before the model is changed.
 
     Args:
-        path: What `pack` wrote.
-        model: A new model of the same architecture, not converted, in the packed one's type.
+        path: A file that `pack` wrote.
+        model: A new model of the same architecture and dtype that is not converted.
 
     Returns:
         The model.
@@ -68,7 +68,7 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
 
 @torch.no_grad()
 def _try_to_write(state: dict[str, Tensor]) -> None:
-    """Check that all tensors can be written to, by writing to each what it holds."""
+    """Check that all tensors are writable, by writing each tensor's own content to it."""
     for name, tensor in state.items():
         try:
             tensor.copy_(tensor.clone())
@@ -94,7 +94,7 @@ def _fill(file: PackedFile, model: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 def _fitting(file: PackedFile, model: nn.Module) -> dict[str, Tensor]:
-    """Return the model's own tensors by their names in the file, each of which fits."""
+    """Return the model's tensors by their names in the file, after checking that all fit."""
     if any(machine_of(module) is not None for module in model.modules()):
         raise UserError("the model is converted already: give an unconverted model to load into")
     if attachment_of(model) is not None:
@@ -126,17 +126,17 @@ def _strangers(file: PackedFile, model: nn.Module) -> Iterator[str]:
         path, _, name = full.rpartition(".")
         layer = model.get_submodule(path) if full in own else model
         if full not in own or name not in layers.offsets_of(layer):
-            yield f"it has no '{full}' to take out"
+            yield f"it has no '{full}' to remove"
         elif (full in {*file.contents.free, *file.fields.tied}) != isinstance(
             layer, (nn.RNNBase, nn.RNNCellBase)
         ):
-            yield f"'{full}' is both taken out and kept"
+            yield f"'{full}' is both removed and kept"
 
 
 def _differences(file: PackedFile, state: dict[str, Tensor], tied: dict[str, str]) -> Iterator[str]:
     free, reels = file.contents.free, file.fields.reels
     for name, _ in sorted(tied.items() ^ file.fields.tied.items()):
-        yield f"'{name}' is tied to another otherwise in the file than in the model"
+        yield f"'{name}' is tied to different parameters in the file and in the model"
     expected = {name: (tensor.shape, tensor.dtype) for name, tensor in free.items()}
     expected |= {reel.name: (reel.shape, reel.dtype) for reel in reels}
     for name in sorted(expected.keys() ^ state.keys()):

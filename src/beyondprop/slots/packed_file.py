@@ -1,9 +1,9 @@
-"""The packed file: a safetensors file of choices, and what must be known to draw their values.
+"""The packed file: a safetensors file of choices, and the settings to draw their values.
 
 Its metadata, all strings: ``format`` and ``version``; ``seed``; ``kind``, ``Kind.settings()`` as
 JSON; ``reels``, a JSON list of each converted parameter's name, shape, σ as a hexadecimal float and
-dtype; ``biases``; ``removed``, a JSON list of the parameters that were taken out; ``tied``, a JSON
-object of further names of the same tensors; ``digest``, SHA-256 over all the rest. Its tensors:
+dtype; ``biases``; ``removed``, a JSON list of the removed parameters; ``tied``, a JSON object of
+additional names of the same tensors; ``digest``, SHA-256 of everything else. Its tensors:
 ``chosen.NAME``, the options of a converted parameter's weights, packed by `contents.pack_bits`,
 and ``free.NAME``, every other parameter and buffer.
 """
@@ -27,13 +27,13 @@ FORMAT, VERSION = "beyondprop-slots", 1
 
 @dataclass(frozen=True)
 class PackedFile:
-    """A packed file that was read and found sound.
+    """A packed file that was read and validated.
 
     Attributes:
-        path: Where it lies.
+        path: The path of the file.
         header: Its metadata, as strings, without its digest.
-        fields: What they say.
-        contents: The choices, and the numbers of all that is free.
+        fields: The parsed metadata.
+        contents: The choices, and the free tensors.
     """
 
     path: Path
@@ -46,29 +46,28 @@ def encode(header: dict[str, str], contents: Contents) -> bytes:
     """Return a packed file's bytes: the same for the same contents.
 
     Raises:
-        UserError: Some tensor is of a type that such files do not hold.
+        UserError: A tensor contains NaN, or its type cannot be stored.
     """
     import safetensors.torch
 
     tensors = {f"chosen.{name}": tensor for name, tensor in contents.chosen.items()}
     for name, tensor in contents.free.items():
         if _no_numbers(tensor):
-            raise UserError(f"'{name}' holds values that are no numbers: it cannot be packed")
+            raise UserError(f"'{name}' contains NaN, which cannot be packed")
         tensors[f"free.{name}"] = tensor.cpu().contiguous()
     header = {"format": FORMAT, "version": str(VERSION), **header}
     try:
         content = safetensors.torch.save(tensors, header | {"digest": digest(header, tensors)})
     except (KeyError, ValueError) as error:
         raise UserError(f"parameters or buffers ({error}) cannot be packed") from None
-    size = int.from_bytes(content[:8], "little")  # the rest orders keys as it likes
+    size = int.from_bytes(content[:8], "little")  # safetensors does not fix the order of keys
     text = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":"))
     ordered = text.encode() + b" " * (-len(text) % 8)
     return len(ordered).to_bytes(8, "little") + ordered + content[8 + size :]
 
 
 def digest(header: dict[str, str], tensors: dict[str, Tensor]) -> str:
-    """Return the SHA-256 of the metadata, as JSON, and of each tensor's name, type, shape and
-    bytes."""
+    """Return the SHA-256 of the metadata and of each tensor's name, type, shape and bytes."""
     sha = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         sha.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
@@ -77,18 +76,18 @@ def digest(header: dict[str, str], tensors: dict[str, Tensor]) -> str:
 
 
 def read(path: Path) -> PackedFile:
-    """Return a packed file, all of which has been checked; no code in it is run.
+    """Return a packed file after checking all of it; no code in it is run.
 
     Raises:
-        UserError: It cannot be read, or is not a sound packed file of a version known here.
+        UserError: The file cannot be read, is not a valid packed file, or has an unknown version.
     """
     header, tensors = _open(path)
     if header.get("format") != FORMAT:
-        raise UserError(f"{path} is not a packed model: write one by slots.pack(model, path)")
+        raise UserError(f"{path} is not a packed model: write one with slots.pack(model, path)")
     version = header.get("version", "")
     if version != str(VERSION):
         raise UserError(
-            f"{path} is of version {version[:20]!r}, and this beyondprop reads version {VERSION}: "
+            f"{path} has version {version[:20]!r}, but this beyondprop reads version {VERSION}: "
             "install a newer one"
         )
     if header.pop("digest", None) != digest(header, tensors):
@@ -120,7 +119,7 @@ def _open(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         return json.loads(content[8 : 8 + size]).get("__metadata__") or {}, tensors
     except (safetensors.SafetensorError, LookupError, ValueError, RuntimeError, TypeError):
         raise UserError(
-            f"{path} is not a whole safetensors file: get it again, or pack the model again"
+            f"{path} is not a complete safetensors file: get it again, or pack the model again"
         ) from None
 
 
@@ -137,15 +136,15 @@ def _contents(fields: Header, tensors: dict[str, Tensor]) -> Contents:
         for start in range(0, count, CHUNK):
             stop = min(start + CHUNK, count)
             if int(unpack_options(fields.kind, packed, start, stop).max()) >= fields.kind.count:
-                raise ValueError(f"'{reel.name}' chooses among more than there is")
+                raise ValueError(f"'{reel.name}' has choices out of range")
         chosen[reel.name] = packed
     if len(chosen) + len(free) != len(tensors) or not chosen.keys().isdisjoint(free):
-        raise ValueError("it holds tensors that belong to nothing")
+        raise ValueError("it contains unknown tensors")
     if any(_no_numbers(tensor) for tensor in free.values()):
-        raise ValueError("it holds values that are no numbers")
+        raise ValueError("it contains NaN")
     return Contents(chosen, free)
 
 
 def _no_numbers(tensor: Tensor) -> bool:
-    wide = tensor if tensor.is_complex() else tensor.double()  # float8 tells no NaN by itself
+    wide = tensor if tensor.is_complex() else tensor.double()  # float8 has no isnan
     return bool(wide.isnan().any())

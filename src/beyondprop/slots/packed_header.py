@@ -20,7 +20,7 @@ DTYPES = {
     str(kind).removeprefix("torch."): kind
     for kind in (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 }
-"""The types that chosen weights may have."""
+"""The types that converted weights may have."""
 
 KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {
     Reels.name: (Reels, ("slots",)),
@@ -33,13 +33,13 @@ KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class PackedReel:
-    """What must be known of one converted parameter.
+    """The settings of one converted parameter.
 
     Attributes:
-        name: Its name.
-        shape: Its shape.
+        name: The parameter's name.
+        shape: The parameter's shape.
         deviation: σ of its fixed values.
-        dtype: Its type.
+        dtype: The parameter's type.
     """
 
     name: str
@@ -50,15 +50,15 @@ class PackedReel:
 
 @dataclass(frozen=True)
 class Header:
-    """What a packed file's metadata say.
+    """A packed file's parsed metadata.
 
     Attributes:
-        seed: With the parameters' names it decides all fixed values.
-        kind: What the weights are.
+        seed: Determines all fixed values, together with the parameters' names.
+        kind: The kind of the converted weights.
         reels: The converted parameters.
         biases: Whether biases and the affine part of normalisation were kept.
-        removed: Names of parameters that were taken out.
-        tied: Further names of parameters and buffers, and the names that they are held by.
+        removed: Names of removed parameters.
+        tied: Additional names of parameters and buffers, each with the name of the stored tensor.
     """
 
     KEYS: ClassVar = ("seed", "kind", "reels", "biases", "removed", "tied")
@@ -70,7 +70,7 @@ class Header:
     tied: dict[str, str]
 
     def source(self, reel: PackedReel) -> Source:
-        """Return the fixed values of a parameter; its initial scores do not matter."""
+        """Return the fixed values of a parameter, with arbitrary initial scores."""
         kind, stream = self.kind, stream_of(reel.name)
         return Source(
             self.seed,
@@ -108,10 +108,10 @@ def write(machine: Machine) -> dict[str, str]:
 
 
 def parse(header: dict[str, str]) -> Header:
-    """Return what metadata say.
+    """Return parsed metadata.
 
     Raises:
-        ValueError: They are not such metadata.
+        ValueError: The metadata are not valid.
     """
     seed, kind, reels, biases, removed, tied = (_value(header, key) for key in Header.KEYS)
     if type(seed) is not int or not 0 <= seed < 2**63:
@@ -160,15 +160,15 @@ def _reel(entry: Any) -> PackedReel:
 
 
 def kind_from(settings: Any) -> Kind:
-    """Return the kind whose `Kind.settings` these are, with the same options for each weight.
+    """Return the kind with these `Kind.settings`, which has the same options for each weight.
 
-    How scores begin and choose is not in them, and is as in a kind newly made.
+    The settings do not contain initial scores and the selection, which have their defaults.
 
     Args:
-        settings: What was read of a packed file, of any type.
+        settings: Settings from a packed file, of any type.
 
     Raises:
-        UserError: They are not the settings of a kind that is known here.
+        UserError: These are not the settings of a known kind.
     """
     if not isinstance(settings, dict):
         raise UserError(

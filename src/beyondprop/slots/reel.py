@@ -1,6 +1,6 @@
-"""One converted tensor of weights: its fixed values, its scores, and what it holds by them.
+"""One converted tensor of weights: its fixed values, its scores, and its chosen weights.
 
-Ordinary optimizers would move such a tensor off its values; here their steps are refused.
+Ordinary optimizers would move the tensor away from its values, so their steps raise an error.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from beyondprop.slots.scores import FullScores, WeightScores
 from beyondprop.slots.source import Source
 
 CHUNK = 2**17
-"""How many values are compared with weights at a time, to keep them in the cache."""
+"""How many values are compared with weights at a time, so that they stay in the CPU cache."""
 
 
 @dataclass(eq=False)
@@ -27,11 +27,11 @@ class Reel:
     """One converted tensor of weights.
 
     Attributes:
-        name: Of the parameter in the model.
-        parameter: It holds the chosen weights at all times.
-        kind: What they are.
+        name: The parameter's name in the model.
+        parameter: The parameter, which always holds the chosen weights.
+        kind: The kind of the weights.
         source: Their fixed values.
-        checked: Whether the weights are known to be what the scores choose.
+        checked: Whether the weights are known to match the scores.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Reel:
 
     @property
     def scores(self) -> WeightScores:
-        """What the weights are chosen by; the initial scores where no optimizer moved any yet."""
+        """The scores that choose the weights; the initial scores before any optimizer step."""
         if self._scores is None:
             self._scores = FullScores(self.kind, self.source, self.parameter.detach())
         return self._scores
 
     def prepare(self, one_number: bool) -> None:
-        """Make the scores ready for a new optimizer; what was learned is preserved.
+        """Prepare the scores for a new optimizer; they keep what was learned.
 
         Args:
             one_number: Whether one number for each weight suffices.
@@ -72,7 +72,7 @@ class Reel:
         if self._scores is not None:
             self._scores.restart()
             self.write()
-        elif isinstance(self.kind, Reels):  # one number a weight chooses the same in less memory
+        elif isinstance(self.kind, Reels):  # an accumulator chooses the same in less memory
             Accumulator(self.source, self.parameter.detach()).write(self.parameter)
         else:
             FullScores(self.kind, self.source, self.parameter.detach()).write(self.parameter)
@@ -84,39 +84,40 @@ class Reel:
 
     @torch.no_grad()
     def draw(self) -> None:
-        """Write the weights that a forward pass in training mode takes."""
+        """Write the weights for a forward pass in training mode."""
         self.scores.draw(self.parameter)
 
     @torch.no_grad()
     def check(self) -> None:
-        """Check before a step that the weights are what the scores choose.
+        """Check before a step that the weights match the scores.
 
         Raises:
-            UserError: The weights were changed or moved without them.
+            UserError: The weights were changed or moved, but not the scores.
         """
         scores, weights = self.scores, self.parameter
         if (scores.tensor.dtype, scores.tensor.device) != (weights.dtype, weights.device):
             raise UserError(
                 f"'{self.name}' was moved to {weights.dtype}, {weights.device} after "
-                "slots.drive(): move the model first, then make the optimizer and drive it"
+                "slots.drive(): move the model first, then create the optimizer and drive it"
             )
         if not self.checked and not self.kind.random:
             expected = torch.empty_like(weights)
             scores.write_all(expected)
             if not torch.equal(expected, weights):
                 raise UserError(
-                    f"'{self.name}' is not what its scores choose: load the optimizer's state dict "
-                    "too, which holds them, after the model's; on several processes give all the "
-                    "same seed; in a bank call restart() before a task"
+                    f"'{self.name}' does not match its scores: after the model's state dict, also "
+                    "load the optimizer's, which holds them; on several processes, use the same "
+                    "seed for all; in a bank, call restart() before a task"
                 )
         self.checked = True
 
     @torch.no_grad()
     def option(self) -> Tensor:
-        """Return which option each weight is, int64 of the weights' shape; of equal ones the first.
+        """Return the option of each weight, int64 of the weights' shape; in a tie, the first.
 
         Raises:
-            UserError: Some weight is none: something else than a driven optimizer changed it.
+            UserError: A weight is not an option, as something other than a driven optimizer changed
+                it.
         """
         weights = self.parameter.detach().reshape(-1)  # (n,)
         step = max(1, CHUNK // self.kind.count)
@@ -130,7 +131,7 @@ class Reel:
         same = options == weights[places]  # (count, places)
         if not bool(same.any(0).all()):
             raise UserError(
-                f"'{self.name}' holds weights that are not among its fixed values: something else "
+                f"'{self.name}' holds weights that are not among its fixed values: something other "
                 "than an optimizer under slots.drive() changed them"
             )
         return same.to(torch.uint8).argmax(0)  # (places,)
@@ -142,19 +143,19 @@ _hooks: list[Any] = []
 
 
 def guard(reel: Reel) -> None:
-    """Refuse from now on the steps of optimizers that hold the weights and do not drive them."""
+    """Make steps of optimizers raise if they hold the weights but do not drive them."""
     _guarded[reel] = None
     if not _hooks:
         _hooks.append(register_optimizer_step_pre_hook(refuse_undriven))
 
 
 def release(reel: Reel) -> None:
-    """Let any optimizer move the weights."""
+    """Allow any optimizer to update the weights."""
     _guarded.pop(reel, None)
 
 
 def permit(optimizer: Optimizer, reels: list[Reel]) -> None:
-    """Let an optimizer step that drives these weights."""
+    """Allow steps of an optimizer that drives these weights."""
     _driven[optimizer] = {id(reel.parameter) for reel in reels}
 
 
@@ -164,7 +165,7 @@ def is_driver(optimizer: Optimizer) -> bool:
 
 
 def refuse_undriven(optimizer: Optimizer, *_: Any) -> None:
-    """Raise a `UserError` where an optimizer would move chosen weights as if they were free."""
+    """Raise a `UserError` if an optimizer would update chosen weights directly."""
     if not _guarded:
         return
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -172,7 +173,7 @@ def refuse_undriven(optimizer: Optimizer, *_: Any) -> None:
     for reel in _guarded:
         if id(reel.parameter) in held:
             raise UserError(
-                f"{type(optimizer).__name__} would move '{reel.name}' off its fixed values: "
+                f"{type(optimizer).__name__} would change '{reel.name}' to other values: "
                 "call slots.drive(optimizer, model) once before training, with one optimizer "
                 "for each model, or slots.finetune(model) to train the weights themselves"
             )

@@ -1,4 +1,4 @@
-"""The scores of one tensor of weights: what an optimizer moves in place of the weights."""
+"""The scores of one tensor of weights, which an optimizer trains instead of the weights."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -10,10 +10,10 @@ from beyondprop.slots.source import Source
 
 
 class WeightScores(ABC):
-    """What an optimizer moves in place of one tensor of weights, and the choice that follows.
+    """The scores that an optimizer trains instead of one tensor of weights, and their choice.
 
     Attributes:
-        tensor: What the optimizer moves.
+        tensor: The tensor that the optimizer updates.
     """
 
     tensor: Tensor
@@ -32,7 +32,7 @@ class WeightScores(ABC):
 
     @abstractmethod
     def draw(self, weights: Tensor) -> None:
-        """Write the weights that a forward pass in training mode takes."""
+        """Write the weights for a forward pass in training mode."""
 
     @abstractmethod
     def all_scores(self) -> Tensor:
@@ -40,22 +40,22 @@ class WeightScores(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint needs."""
+        """Return the state for a checkpoint."""
 
     @abstractmethod
     def load(self, state: dict[str, Any]) -> None:
-        """Load what `state` returned."""
+        """Load a state that `state` returned."""
 
     @abstractmethod
     def stepped(self, group: dict[str, Any]) -> None:
-        """Follow a step that the optimizer took with the settings of a parameter group."""
+        """Update other state after a step with the settings of a parameter group."""
 
     @abstractmethod
     def forget_momentum(self) -> None:
-        """Begin without momentum, as a new optimizer does."""
+        """Start without momentum, as under a new optimizer."""
 
     def write_all(self, weights: Tensor) -> None:
-        """Write every weight, whatever the weights were before."""
+        """Write every weight, regardless of the current weights."""
         self.write(weights)
 
 
@@ -63,7 +63,7 @@ class FullScores(WeightScores):
     """A score for every fixed value of a weight: the plain form, for any kind and any optimizer.
 
     Args:
-        kind: What the weights are.
+        kind: The kind of the weights.
         source: Their fixed values and initial scores.
         like: The weights.
 
@@ -100,7 +100,7 @@ class FullScores(WeightScores):
         weights.copy_(self._pick(self.kind.chosen(self.tensor)))
 
     def draw(self, weights: Tensor) -> None:
-        """Write the weights that a forward pass in training mode takes."""
+        """Write the weights for a forward pass in training mode."""
         weights.copy_(self._pick(self.kind.drawn(self.tensor)))
 
     def all_scores(self) -> Tensor:
@@ -108,17 +108,17 @@ class FullScores(WeightScores):
         return self.tensor
 
     def stepped(self, group: dict[str, Any]) -> None:
-        """Do nothing: the optimizer moved every score itself."""
+        """Do nothing, as the optimizer updates every score itself."""
 
     def forget_momentum(self) -> None:
-        """Do nothing: the momentum of the scores is the optimizer's."""
+        """Do nothing, as the optimizer holds the momentum of the scores."""
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint needs."""
+        """Return the state for a checkpoint."""
         return {"tensor": self.tensor}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Load what `state` returned."""
+        """Load a state that `state` returned."""
         self.tensor = state["tensor"].clone()  # another optimizer may hold it too
 
     def _pick(self, option: Tensor) -> Tensor:

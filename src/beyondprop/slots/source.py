@@ -1,4 +1,4 @@
-"""The fixed random numbers of one tensor of weights, drawn when they are asked for."""
+"""The fixed random numbers of one tensor of weights, drawn on demand."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from beyondprop.random import slot_words
 from beyondprop.slots.values import Sharing, Values
 
 CHUNK = 2**16
-"""How many numbers are drawn at a time: their words stay in the cache."""
+"""How many numbers are drawn at a time, so that their words stay in the CPU cache."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The fixed values and initial scores of one tensor; nothing of them is stored.
+    """The fixed values and initial scores of one tensor, which are not stored.
 
     Attributes:
-        seed: The network's.
-        stream: The tensor's, of its name.
-        shape: Of the tensor.
-        planes: How many values a weight has.
+        seed: The seed of the network.
+        stream: The tensor's random stream, from its name.
+        shape: The shape of the tensor.
+        planes: The number of values of a weight.
         values: Their distribution.
-        sharing: Who has the same ones.
+        sharing: Which connections have the same values.
         deviation: σ.
-        height: Initial scores are uniform in (0, this),
-        centred: or, if so, in (-height, height).
+        height: Initial scores are uniform in (0, height),
+        centred: or, if true, in (-height, height).
     """
 
     seed: int
@@ -40,7 +40,7 @@ class Source:
     centred: bool = False
 
     def places(self, like: Tensor) -> Tensor:
-        """Return the places of all weights, (n,) int64 on the device of ``like``."""
+        """Return the indices of all weights, (n,) int64 on the device of ``like``."""
         return torch.arange(self.shape.numel(), device=like.device)
 
     def all_values(self, like: Tensor) -> Tensor:
@@ -52,15 +52,15 @@ class Source:
         return self._all(self.scores_at, like)
 
     def values_at(self, places: Tensor, like: Tensor) -> Tensor:
-        """Return the values of the weights at places (n,) as (planes, n)."""
+        """Return the values of the weights at indices (n,) as (planes, n)."""
         return self._values(places, self._slots(like), like).expand(self.planes, len(places))
 
     def value_of(self, slots: Tensor, places: Tensor, like: Tensor) -> Tensor:
-        """Return one value of each weight at places (n,): that of its slot, of slots (n,)."""
+        """Return one value of each weight at indices (n,): that of its slot in slots (n,)."""
         return self._values(places, slots, like)  # (n,)
 
     def scores_at(self, places: Tensor, like: Tensor) -> Tensor:
-        """Return the initial scores of the weights at places (n,) as (planes, n)."""
+        """Return the initial scores of the weights at indices (n,) as (planes, n)."""
         mixed = slot_words.mixed_places(places, self.seed, self.stream)
         words = slot_words.words(mixed, self.seed, self.stream, self._slots(like))  # (planes, n)
         draw = slot_words.symmetric if self.centred else slot_words.positive
@@ -76,7 +76,7 @@ class Source:
         return self.values.draw(words, self.deviation).to(like.dtype)
 
     def _all(self, at: Callable[[Tensor, Tensor], Tensor], like: Tensor) -> Tensor:
-        """Draw some weights' numbers at a time, as words take twice the memory or more."""
+        """Draw numbers in chunks, as their words take at least twice the memory."""
         found = like.new_empty(self.planes, self.shape.numel())
         for places in self.places(like).split(max(1, CHUNK // self.planes)):
             found[:, places[0] : places[-1] + 1] = at(places, like)

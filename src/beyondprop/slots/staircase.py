@@ -1,4 +1,4 @@
-"""The highest of K random lines, weight by weight: which value a slot machine takes at ``a``."""
+"""The highest of K random lines for each weight, whose slope a slot machine chooses at ``a``."""
 
 from abc import ABC, abstractmethod
 
@@ -16,7 +16,7 @@ UNIFORM = (GlorotUniform, WideGlorotUniform, KaimingUniform)
 
 
 class Staircase(ABC):
-    """What gives each weight of one tensor the slope of its highest line."""
+    """Sets each weight of one tensor to the slope of its highest line."""
 
     source: Source
 
@@ -25,23 +25,23 @@ class Staircase(ABC):
         """Write for each weight the slope of its highest line.
 
         Args:
-            at: a, of the weights' shape.
-            kept: c.
-            weights: What is overwritten.
+            at: ``a``, with the weights' shape.
+            kept: ``c``.
+            weights: The weights, which are overwritten.
         """
 
     @abstractmethod
     def forget(self) -> None:
-        """Start again: the numbers or the weights have changed without this being asked."""
+        """Forget cached state, after the numbers or the weights were changed elsewhere."""
 
 
 class PlainStaircase(Staircase):
     """The staircase of one tensor's weights in plain PyTorch, on any device.
 
-    Where a weight's number lies between the two edges of the step that it stands on, its value
-    stays what it is; the K lines are drawn and compared again only for weights that may have
-    crossed one. The edges are kept, two numbers a weight, a little inside of the true ones, so that
-    rounding cannot hide a crossing.
+    While a weight's number is between the two edges of its current step, its value does not change;
+    the K lines are drawn and compared again only for weights that may have crossed an edge. The
+    edges are stored as two numbers per weight, slightly inside the true ones, so that rounding
+    cannot hide a crossing.
     """
 
     def __init__(self, source: Source) -> None:
@@ -58,14 +58,14 @@ class PlainStaircase(Staircase):
         numbers = at.reshape(-1)
         scale = kept
         if self._edges is None or not kept > 0:
-            scale = 1.0  # infinity times zero, or less, would be no edge that all lie beyond
+            scale = 1.0  # infinity times zero or less would not be an edge beyond all numbers
             self._edges = (
                 torch.full_like(numbers, torch.inf),
                 torch.full_like(numbers, -torch.inf),
             )
         low, high = self._edges
         scaled = (low, high) if scale == 1 else (low * scale, high * scale)
-        still = (numbers >= scaled[0]) & (numbers <= scaled[1])  # NaN is not
+        still = (numbers >= scaled[0]) & (numbers <= scaled[1])  # false for NaN
         moved = (~still).nonzero().squeeze(1)
         if not len(moved):
             return
@@ -79,12 +79,12 @@ class PlainStaircase(Staircase):
             weights.copy_(flat.view(weights.shape))
 
     def lines(self, places: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the slopes and the heights at 0 of K lines, each (K, n), for weights at places."""
+        """Return the slopes and the heights at 0 of K lines, each (K, n), for weights by index."""
         source = self.source
         if not isinstance(source.sharing, PerConnection):
             return source.values_at(places, like), source.scores_at(places, like)
         slots = torch.arange(source.planes, device=places.device).unsqueeze(1)  # (K, 1)
-        # Values and scores are made of the same words, and those of all slots at once.
+        # Values and scores come from the same words, which are drawn for all slots together.
         mixed = slot_words.mixed_places(places, source.seed, source.stream)
         words = slot_words.words(mixed, source.seed, source.stream, slots)
         slopes = source.values.draw(words, source.deviation)
@@ -94,11 +94,11 @@ class PlainStaircase(Staircase):
 
 
 def edges(slopes: Tensor, heights: Tensor, slot: Tensor) -> tuple[Tensor, Tensor]:
-    """Return between which numbers a line is surely the highest, each (n,).
+    """Return the numbers between which a line is certain to be the highest, each (n,).
 
-    A steeper line overtakes it at ``(s_k - s_j) / (W_j - W_k)`` to the right, a flatter one so to
-    the left. Both edges are drawn in by more than rounding can shift the crossing of two lines: the
-    comparison of lines near it, not the edge, then decides.
+    A steeper line overtakes it at ``(s_k - s_j) / (W_j - W_k)`` to the right, a flatter one to the
+    left. Both edges are moved inwards by more than rounding can shift the crossing of two lines, so
+    that near a crossing the comparison of the lines decides, not the edge.
     """
     slope, height = (t.gather(0, slot.unsqueeze(0)) for t in (slopes, heights))
     rise = slopes - slope
@@ -115,9 +115,9 @@ def edges(slopes: Tensor, heights: Tensor, slot: Tensor) -> tuple[Tensor, Tensor
 
 
 class FusedStaircase(Staircase):
-    """Draws and compares the K lines of all weights in one pass, by a compiled form where one is.
+    """Draws and compares the K lines of all weights in one pass of a compiled kernel.
 
-    It keeps nothing. Inputs that no compiled form supports use plain PyTorch.
+    It stores nothing. Inputs that no compiled kernel supports use plain PyTorch.
     """
 
     def __init__(self, source: Source) -> None:
@@ -134,10 +134,10 @@ class FusedStaircase(Staircase):
         if not compiler or weights.device != at.device:
             self._plain.write(at, kept, weights)
             return
-        self._plain.forget()  # of numbers that go by here, it would know nothing
+        self._plain.forget()  # it does not see the numbers used here
         flat = weights if weights.is_contiguous() else torch.empty_like(at.contiguous())
         HIGHEST_LINES.form(compiler)(at.contiguous(), kept, flat, self._lines)
-        if flat is weights:  # what is compiled wrote past autograd's count
+        if flat is weights:  # compiled kernels bypass autograd's version counter
             torch.autograd.graph.increment_version(weights)
         else:
             weights.copy_(flat)
@@ -148,7 +148,7 @@ class FusedStaircase(Staircase):
 
 
 def make(source: Source) -> Staircase:
-    """Return the fastest staircase there is for these weights."""
+    """Return the fastest staircase that supports these weights."""
     uniform = isinstance(source.values, UNIFORM) and not source.centred
     if uniform and isinstance(source.sharing, PerConnection):
         return FusedStaircase(source)

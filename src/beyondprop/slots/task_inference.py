@@ -1,4 +1,4 @@
-"""Which task unlabelled inputs belong to, by how sure each task's network is of them."""
+"""Infers the task of unlabelled inputs from the entropy of the outputs."""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,21 +15,21 @@ from beyondprop.slots.machine import Machine
 
 
 def one_shot(machine: Machine, states: Mapping[str, Contents], inputs: Tensor) -> str:
-    """Return the task whose share of a mixture makes the outputs surer fastest.
+    """Return the task whose share in a mixture of all tasks reduces the outputs' entropy fastest.
 
-    The network is run once, with weights ``Σ_i α_i W_i`` at ``α_i = 1/T``, and the task is the one
-    with the largest ``-∂H/∂α_i``, H being the mean entropy of the outputs' softmax (Wortsman et al.
-    2020, "Supermasks in Superposition", section 3.3, 'One-Shot'). The gradient is exact: as H is a
-    function of the mixed weights W alone, ``∂H/∂α_i = <∂H/∂W, W_i>``. Free parameters are mixed as
-    the weights are; statistics of batches are too, but are taken as constants.
+    The network runs once, with weights ``Σ_i α_i W_i`` at ``α_i = 1/T``. The result is the task
+    with the largest ``-∂H/∂α_i``, where H is the mean entropy of the outputs' softmax (Wortsman et
+    al. 2020, "Supermasks in Superposition", section 3.3, 'One-Shot'). The gradient is exact: as H
+    depends only on the mixed weights W, ``∂H/∂α_i = <∂H/∂W, W_i>``. Free parameters are mixed like
+    the weights; so are batch statistics, but these are treated as constants.
 
     Args:
-        machine: The model's.
-        states: What the model consists of, for each task.
-        inputs: What the model takes; its outputs are logits, classes last.
+        machine: The model's machine.
+        states: The model's contents for each task.
+        inputs: The model's inputs, for which it returns logits, classes last.
 
     Raises:
-        UserError: The model returns something else.
+        UserError: The model does not return logits.
     """
     learned = {name for name, p in _parameters(machine).items() if p.is_floating_point()}
     with untouched(machine.model), torch.inference_mode(False), exact_gradients(machine.model):
@@ -49,9 +49,9 @@ def one_shot(machine: Machine, states: Mapping[str, Contents], inputs: Tensor) -
 
 @torch.no_grad()
 def lowest_entropy(machine: Machine, states: Mapping[str, Contents], inputs: Tensor) -> str:
-    """Return the task whose network has the lowest mean entropy: one run for each.
+    """Return the task whose network has the lowest mean entropy; runs each task's network once.
 
-    Args and errors are those of `one_shot`.
+    Arguments and errors are those of `one_shot`.
     """
     with untouched(machine.model), exact_gradients(machine.model):
         return min(
@@ -67,7 +67,7 @@ def _parameters(machine: Machine) -> dict[str, Tensor]:
 
 
 def _tensors(machine: Machine, state: Contents) -> Iterator[tuple[str, Tensor]]:
-    """Yield each tensor of a task's network with its name; weights are drawn one after another."""
+    """Yield each tensor of a task's network with its name; weights are drawn one by one."""
     for reel in machine.reels:
         packed, like = state.chosen[reel.name], reel.parameter
         yield reel.name, contents.weights_from(reel.kind, reel.source, packed, like)
@@ -78,7 +78,7 @@ def _tensors(machine: Machine, state: Contents) -> Iterator[tuple[str, Tensor]]:
 
 @torch.no_grad()
 def _mixture(machine: Machine, states: Mapping[str, Contents]) -> dict[str, Tensor]:
-    """Return the mean of all tasks' tensors; whole numbers are the first task's."""
+    """Return the mean of all tasks' tensors; integer tensors are those of the first task."""
     mixed: dict[str, Tensor] = {}
     for state in states.values():
         for name, tensor in _tensors(machine, state):
@@ -96,8 +96,8 @@ def _entropy(machine: Machine, tensors: dict[str, Tensor], inputs: Tensor) -> Te
     logits = call_with(model, tensors, [inputs])  # (batch, ..., classes)
     if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.dim() < 2:
         raise UserError(
-            "a task is inferred from logits, (batch, classes), and this model returns something "
-            "else: choose the task yourself, by bank.use(task)"
+            "a task is inferred from logits, (batch, classes), but this model returns something "
+            "else: choose the task yourself with bank.use(task)"
         )
     logs = logits.log_softmax(-1)  # (batch, ..., classes)
     return -(logs.exp() * logs).sum(-1).mean()  # ()

@@ -1,4 +1,4 @@
-"""Where the fixed random values come from: their distribution, and who shares them."""
+"""The distribution of the fixed random values, and which connections share them."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ from beyondprop.random import slot_words
 
 @dataclass(frozen=True)
 class Fan:
-    """How many inputs one output of a layer sums over, and how many outputs one input reaches."""
+    """The number of inputs that one output sums over, and of outputs that one input reaches."""
 
     into: int
     out: int
@@ -29,7 +29,7 @@ def kaiming(fan: Fan) -> float:
 
 
 class Values(ABC):
-    """A distribution of fixed random values; a function of 32-bit words and of a deviation."""
+    """A distribution of fixed random values, as a function of 32-bit words and a deviation."""
 
     name: ClassVar[str]
 
@@ -44,8 +44,7 @@ class Values(ABC):
 
 @dataclass(frozen=True)
 class GlorotUniform(Values):
-    """Uniform in (-σ, σ), σ Glorot's deviation of the layer: as the paper on slot machines has
-    it."""
+    """Uniform in (-σ, σ), where σ is the layer's Glorot deviation, as in the slot machine paper."""
 
     name: ClassVar[str] = "glorot-uniform"
 
@@ -56,9 +55,9 @@ class GlorotUniform(Values):
 
 @dataclass(frozen=True)
 class WideGlorotUniform(Values):
-    """Uniform in (-√3 σ, √3 σ), so that σ is their deviation: slot machines' released code.
+    """Uniform in (-√3 σ, √3 σ), so that σ is their deviation: as in slot machines' released code.
 
-    What λ multiplies is √3 σ too.
+    λ then also multiplies √3 σ.
     """
 
     name: ClassVar[str] = "wide-glorot-uniform"
@@ -70,7 +69,7 @@ class WideGlorotUniform(Values):
 
 @dataclass(frozen=True)
 class KaimingUniform(Values):
-    """Uniform in (-σ, σ), σ Kaiming's deviation: wider values, for deep networks with ReLU."""
+    """Uniform in (-σ, σ), where σ is Kaiming's deviation: wider, for deep networks with ReLU."""
 
     name: ClassVar[str] = "kaiming-uniform"
 
@@ -81,8 +80,7 @@ class KaimingUniform(Values):
 
 @dataclass(frozen=True)
 class KaimingSigns(Values):
-    """±σ with equal odds, σ Kaiming's deviation: 'signed Kaiming constant' (Ramanujan et al.
-    2020)."""
+    """±Kaiming's σ with equal probability: 'signed Kaiming constant' (Ramanujan et al. 2020)."""
 
     name: ClassVar[str] = "kaiming-signs"
 
@@ -102,15 +100,15 @@ VALUES: dict[str, type[Values]] = {
 
 
 class Sharing(ABC):
-    """Who has the same values; scores are never shared."""
+    """Which connections have the same values; scores are never shared."""
 
     name: ClassVar[str]
     common: ClassVar[bool] = False
-    """Whether all layers have one σ, the mean of theirs."""
+    """Whether all layers use the mean of their σ."""
 
     @abstractmethod
     def drawn(self, stream: int, places: Tensor) -> tuple[int, Tensor]:
-        """Return the stream and the places that values are drawn for."""
+        """Return the stream and the indices for which values are drawn."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ class PerConnection(Sharing):
     name: ClassVar[str] = "connection"
 
     def drawn(self, stream: int, places: Tensor) -> tuple[int, Tensor]:
-        """Return both as they are."""
+        """Return both unchanged."""
         return stream, places
 
 
@@ -131,7 +129,7 @@ class PerLayer(Sharing):
     name: ClassVar[str] = "layer"
 
     def drawn(self, stream: int, places: Tensor) -> tuple[int, Tensor]:
-        """Return the first place for all."""
+        """Return the first index for all connections."""
         return stream, places[:1] * 0
 
 
@@ -143,7 +141,7 @@ class PerNetwork(Sharing):
     common: ClassVar[bool] = True
 
     def drawn(self, stream: int, places: Tensor) -> tuple[int, Tensor]:  # noqa: ARG002
-        """Return the first place of stream 0 for all."""
+        """Return the first index of stream 0 for all connections."""
         return 0, places[:1] * 0
 
 

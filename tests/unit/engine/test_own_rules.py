@@ -89,7 +89,9 @@ def test_immediate_refuses_feedback_that_it_would_not_teach():
     handle.follow(bp.Immediate(optimizer))
     with (
         handle.targets(y),
-        pytest.raises(bp.UserError, match="TargetTaughtFeedback makes gradients for its own state"),
+        pytest.raises(
+            bp.UserError, match="TargetTaughtFeedback computes gradients for its own state"
+        ),
     ):
         model(x)
 

@@ -243,7 +243,7 @@ def test_blocks_that_learn_at_once_learn(run_folder: Path) -> None:
 def test_a_rule_that_cannot_learn_at_once_is_refused_before_anything_is_written(
     run_folder: Path,
 ) -> None:
-    with pytest.raises(UserError, match="DirectFeedbackAlignment cannot teach a block while"):
+    with pytest.raises(UserError, match="DirectFeedbackAlignment cannot train a block during"):
         train(RunSpec(rule="dfa", schedule="immediate"), run_folder, task=BLOBS)
     assert not run_folder.exists()
 

@@ -109,7 +109,7 @@ def test_samples_without_a_modality_are_left_out(tmp_path: Path) -> None:
 
 def test_a_batch_without_a_modality_is_told(tmp_path: Path) -> None:
     data = [({"wide": x["wide"]}, y) for x, y in batches(2, 1)]
-    with pytest.raises(UserError, match="a batch has no 'small', so that its sub-network can't"):
+    with pytest.raises(UserError, match="a batch has no 'small', so its sub-network can't"):
         pretrained(tmp_path, data=data)
 
 
@@ -159,7 +159,9 @@ def test_each_modality_may_have_a_recipe_and_a_rule(tmp_path: Path) -> None:
     recipes = {"wide": RECIPE, "small": replace(RECIPE, rule=rule, epochs=3)}
     _, made = pretrained(tmp_path, recipe=recipes)
     assert len(made["small"].record["validation"]) <= 3
-    with pytest.raises(UserError, match="recipes are of wide and modalities are wide, small"):
+    with pytest.raises(
+        UserError, match="there are recipes for wide, but the modalities are wide, small"
+    ):
         pretrained(tmp_path, recipe={"wide": RECIPE})
 
 
@@ -287,7 +289,7 @@ def test_a_batch_norm_learns_where_few_have_the_modality(tmp_path: Path) -> None
 
 
 def test_a_modality_that_no_sample_has_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no sample has 'wide', so that its sub-network can't be"):
+    with pytest.raises(UserError, match="no sample has 'wide', so its sub-network can't be"):
         pretrained(tmp_path, data=lone((0, 0)))
 
 

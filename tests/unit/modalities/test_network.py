@@ -172,7 +172,7 @@ def test_in_training_modalities_are_dropped_and_one_is_left() -> None:
     ("given", "why"),
     [
         ({"sound": torch.ones(7, 3)}, "there is no modality 'sound': the network has table, image"),
-        ({"present": torch.ones(7, 2).bool()}, r"'present' must be \(7, 3\), a row a sample"),
+        ({"present": torch.ones(7, 2).bool()}, r"'present' must be \(7, 3\), one row per sample"),
         ({"present": mask([[False] * 3] * 7)}, "sample 0 of the batch has no modality: leave it"),
         ({"table": torch.ones(6, 3)}, "different numbers of samples: table 6, image 7, words 7"),
         ({"table": None, "image": None, "words": None}, "no modality is given: give one of table"),
@@ -186,7 +186,7 @@ def test_what_makes_no_sense_is_told(given: dict[str, Any], why: str) -> None:
 def test_networks_that_make_no_sense_are_refused() -> None:
     a, b = nn.Linear(2, 3), nn.Linear(2, 3)
     fusion = Concatenation({"a": 3, "b": 3}, 4)
-    with pytest.raises(UserError, match="the encoders are b, a and the fusion is of a, b: name"):
+    with pytest.raises(UserError, match="the encoders are b, a, but the fusion joins a, b: name"):
         MultimodalNetwork({"b": b, "a": a}, fusion, nn.Linear(8, 2))
     with pytest.raises(UserError, match="can't be named 'present'"):
         MultimodalNetwork({"present": a}, fusion, nn.Linear(8, 2))
@@ -195,7 +195,7 @@ def test_networks_that_make_no_sense_are_refused() -> None:
     with pytest.raises(UserError, match="needs widths above 0"):
         Attention({}, 3)
     model = MultimodalNetwork({"a": a, "b": b}, fusion, nn.Linear(8, 2))
-    with pytest.raises(UserError, match="has no weight for each modality: take Attention"):
+    with pytest.raises(UserError, match="has no weight for each modality: use Attention"):
         model.trust(a=torch.ones(1, 2), b=torch.ones(1, 2))
     wrong = MultimodalNetwork({"a": nn.Linear(2, 4), "b": b}, fusion, nn.Linear(8, 2))
     with pytest.raises(UserError, match=r"encoder of 'a' must return \(1, 3\), a row of features"):
@@ -230,9 +230,9 @@ def test_rules_teach_the_whole(kind: type[Fusion], name: str) -> None:
     [
         *((each, f"a modality can't be named '{each}', which") for each in ("keys", "items")),
         *((each, f"a modality can't be named '{each}', which") for each in ("pop", "self", "type")),
-        ("a.b", "a modality can't be named 'a.b': a name is a text without dots"),
-        ("", "a modality can't be named '': a name is a text without dots"),
-        (3, "a modality can't be named 3: a name is a text without dots"),
+        ("a.b", "a modality can't be named 'a.b': choose a text without dots"),
+        ("", "a modality can't be named '': choose a text without dots"),
+        (3, "a modality can't be named 3: choose a text without dots"),
     ],
 )
 def test_a_name_that_modules_cannot_have_is_told(name: Any, why: str) -> None:

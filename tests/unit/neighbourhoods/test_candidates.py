@@ -374,7 +374,7 @@ def test_a_layer_in_two_places_is_replaced_in_both() -> None:
     student: Any = of.LowRank(0.25).build(piece, call)
     assert student[0] is student[2]
     assert size(student) == 2 * 16 + 8
-    with pytest.raises(UserError, match="'narrower' finds no two layers"):
+    with pytest.raises(UserError, match="'narrower' finds no channels to remove"):
         of.Narrower().build(piece, call)
 
 
@@ -392,7 +392,9 @@ class Reading(nn.Module):
 def test_code_that_reads_a_layers_weight_is_told() -> None:
     piece = varied(Reading())
     call = call_of(piece, torch.randn(1, 8, dtype=torch.float64))
-    with pytest.raises(UserError, match="'low-rank' cannot be built of this Reading: its own code"):
+    with pytest.raises(
+        UserError, match="'low-rank' cannot be built from this Reading: its own code"
+    ):
         of.LowRank().build(piece, call)
 
 
@@ -522,7 +524,7 @@ class Peeking(nn.Module):
 @pytest.mark.parametrize("how", ["given", "softmax", "skip", "constant", "mean", "norm"])
 def test_channels_that_something_else_reads_are_not_narrowed(how: str) -> None:
     piece = varied(Peeking(how), torch.float32)
-    with pytest.raises(UserError, match="'narrower' finds no two layers in the Peeking"):
+    with pytest.raises(UserError, match="'narrower' finds no channels to remove in the Peeking"):
         of.Narrower().build(piece, call_of(piece, torch.randn(1, 4)))
 
 
@@ -534,7 +536,9 @@ def test_channels_that_something_else_reads_are_not_narrowed(how: str) -> None:
 def test_what_takes_channels_elsewhere_is_no_place_to_narrow(between: nn.Module) -> None:
     reader = nn.Linear(16 if isinstance(between, nn.Flatten) else 4, 4)
     piece = varied(nn.Sequential(nn.Linear(4, 4), between, reader))
-    with pytest.raises(UserError, match="'narrower' finds no two layers"):  # 4 tokens, 4 features
+    with pytest.raises(
+        UserError, match="'narrower' finds no channels to remove"
+    ):  # 4 tokens, 4 features
         of.Narrower().build(piece, call_of(piece, torch.randn(1, 4, 4, dtype=torch.float64)))
 
 
@@ -546,7 +550,7 @@ def test_a_piece_that_cannot_be_traced_is_narrowed_in_its_parts() -> None:
     assert call.of(student)["told"] == "constant"
     deciding = varied(Deciding())
     deciding.inner = nn.Identity()  # type: ignore[assignment]
-    with pytest.raises(UserError, match="could not trace it as a whole \\(Deciding: "):
+    with pytest.raises(UserError, match="could not trace all of it \\(Deciding: "):
         of.Narrower().build(deciding, call_of(deciding, tokens(6).double()))
 
 
@@ -605,7 +609,7 @@ def test_any_chain_is_narrowed_by_what_is_not_read(
     piece, x, share, has_inner = chain
     call = call_of(varied(piece), x[:1])
     if not has_inner:
-        with pytest.raises(UserError, match="'narrower' finds no two layers"):
+        with pytest.raises(UserError, match="'narrower' finds no channels to remove"):
             of.Narrower(share).build(piece, call)
         return
     student = of.Narrower(share).build(piece, call)
@@ -753,7 +757,7 @@ def test_a_mask_for_each_head_is_told() -> None:
     piece = varied(nn.MultiheadAttention(12, 4, batch_first=True))
     x = tokens().double()
     call = call_of(piece, x, x, x, attn_mask=torch.zeros(4, 5, 5).double())
-    with pytest.raises(UserError, match="not one for each of the heads"):
+    with pytest.raises(UserError, match="not one for each original head"):
         of.FewerHeads().build(piece, call)
     call = call_of(piece, x, x, x, average_attn_weights=False)
     with pytest.raises(
@@ -808,7 +812,7 @@ def test_keys_and_values_begin_from_their_means() -> None:
     student: Any = of.GroupedQuery(2).build(piece, call_of(piece, tokens().double()))
     keys = piece.inward.weight[12:24].unflatten(0, (4, 3))
     close(student.key.weight[3:], (keys[2] + keys[3]) / 2)
-    with pytest.raises(UserError, match="cannot put keys and values of 4 heads into 3 groups"):
+    with pytest.raises(UserError, match="cannot divide keys and values of 4 heads into 3 groups"):
         of.GroupedQuery(3).build(piece, call_of(piece, tokens().double()))
 
 
@@ -829,7 +833,7 @@ def test_linear_flattens_maps_where_features_go_out() -> None:
     piece, call = piece_of("flattening")
     assert size(of.Linear().build(piece, call)) == 32 * 4 * 4 * 10 + 10
     odd = varied(nn.Sequential(nn.Conv2d(4, 4, 3, padding=3)))
-    with pytest.raises(UserError, match="'linear' keeps the positions, takes every second"):
+    with pytest.raises(UserError, match="'linear' keeps the positions, uses every second"):
         of.Linear().build(odd, call_of(odd, maps().double()))
     ids = varied(nn.Embedding(5, 4))
     with pytest.raises(
@@ -858,7 +862,7 @@ class Mixed(nn.Module):
 
 def test_linear_asks_where_channels_are() -> None:
     piece = varied(Mixed())
-    with pytest.raises(UserError, match="'linear' must know where channels are"):
+    with pytest.raises(UserError, match="'linear' must know which axis holds channels"):
         of.Linear().build(piece, call_of(piece, maps(4, 4).double()))
 
 

@@ -179,7 +179,9 @@ def test_distances_are_zero_of_the_teacher_and_one_of_nothing(distance: str) -> 
     centred = x - x.mean(0)
     assert measure(torch.zeros_like(x), centred).item() == pytest.approx(1)
     assert measure({"a": x, "b": [centred]}, {"a": x, "b": [centred]}).item() < 1e-12
-    with pytest.raises(UserError, match="a student returns what the teacher's piece returns"):
+    with pytest.raises(
+        UserError, match="a student must return the same shapes as the teacher's piece"
+    ):
         measure(x[:, :2], x)
 
 
@@ -263,7 +265,7 @@ def test_a_frozen_teachers_merged_model_learns_as_a_whole(library: Library) -> N
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (iter(pairs()), "the data is a list_iterator, which can't be iterated again"),
+        (iter(pairs()), "the data is a list_iterator, which can't be iterated repeatedly"),
         ([], "the data gave no batch"),
     ],
 )
@@ -345,8 +347,8 @@ def test_steps_end_a_training_early() -> None:
     [
         ({}, "there are no candidates"),
         ({"teacher": Same()}, "a candidate can't be labelled 'teacher'"),
-        ({"l 0": Same(), "l-0": Linear()}, "the candidates 'l 0' and 'l-0' would have one folder"),
-        ({"Line": Same(), "line": Linear()}, "'Line' and 'line' would have one folder"),
+        ({"l 0": Same(), "l-0": Linear()}, "the candidates 'l 0' and 'l-0' would share one folder"),
+        ({"Line": Same(), "line": Linear()}, "'Line' and 'line' would share one folder"),
         ({"..": Same()}, "candidates need a name with letters or digits"),
         ({"?": Same()}, "candidates need a name with letters or digits"),
     ],
@@ -365,7 +367,9 @@ def test_neighbourhoods_that_cannot_be_told_apart_are_refused(tmp_path: Path) ->
     model = nn.Sequential()
     for name in ("a b", "a-b"):
         model.add_module(name, nn.Linear(3, 3))
-    with pytest.raises(UserError, match="the neighbourhoods 'a b' and 'a-b' would have one folder"):
+    with pytest.raises(
+        UserError, match="the neighbourhoods 'a b' and 'a-b' would share one folder"
+    ):
         distil(model.eval(), split(model, ["a*"]), batches(), tmp_path, CANDIDATES)
     with pytest.raises(UserError, match="there are no neighbourhoods"):
         distil(model, [], batches(), tmp_path, CANDIDATES)

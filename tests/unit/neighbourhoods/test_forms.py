@@ -201,7 +201,7 @@ def test_calls_of_something_else_are_told(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("activations/*/calls.json")
     known = json.loads(path.read_bytes())
     write_json(path, {"asked": known["asked"]})
-    with pytest.raises(StorageError, match=r"is not what a capture writes: delete"):
+    with pytest.raises(StorageError, match=r"was not written by a capture: delete"):
         distilled(tmp_path, Same())
 
 

@@ -126,7 +126,7 @@ def test_a_budget_of_nothing_is_that_of_what_costs_nothing() -> None:
 
 @pytest.mark.parametrize("most", [-5.0, float("nan"), float("-inf")])
 def test_a_budget_that_is_no_limit_is_told(most: float) -> None:
-    with pytest.raises(UserError, match="the budget of operations must be a number from 0 on"):
+    with pytest.raises(UserError, match="the budget of operations must be a number of 0 or more"):
         search(alone(teacher=0.0), {"operations": most})
     with pytest.raises(UserError, match="count must be"):
         search(alone(teacher=0.0), {}, 0)
@@ -145,9 +145,9 @@ def test_an_option_whose_score_is_no_number_is_not_chosen_and_that_is_said() -> 
 
 def test_scores_of_some_students_are_told(tmp_path: Path) -> None:
     library = distilled(tmp_path)
-    with pytest.raises(UserError, match="scores has none of '0', fresh: give one of each student"):
+    with pytest.raises(UserError, match="there is no score for '0', fresh: give one per student"):
         options_of(teacher(), library, {"0": {"same": 0.0}})
-    with pytest.raises(UserError, match="scores has none of '0', same"):
+    with pytest.raises(UserError, match="there is no score for '0', same"):
         options_of(teacher(), library, {})
 
 

@@ -277,7 +277,7 @@ def test_plain_values_that_the_model_reads_must_be_the_students_too() -> None:
     assert check_pieces(model, wanted, x) == {"one": {"out_features"}, "two": set()}
     layout = interfaces(model, wanted, x)["one"]
     assert isinstance(built(make("copy"), model.one, layout), nn.Linear)
-    with pytest.raises(UserError, match="reads 'out_features' of this piece, which a Identity"):
+    with pytest.raises(UserError, match="reads 'out_features' from this piece, which a Identity"):
         built(make("identity"), model.one, layout)
 
 
@@ -300,7 +300,7 @@ class Cancelling(Outer):
 def test_all_are_replaced_at_once() -> None:
     model = Cancelling().eval()
     check_pieces(model, split(model, ["one"]), torch.randn(2, 4))
-    with pytest.raises(UserError, match="all neighbourhoods are replaced at once"):
+    with pytest.raises(UserError, match="all neighbourhoods are replaced together"):
         check_pieces(model, split(model, ["one", "two"]), torch.randn(2, 4))
 
 

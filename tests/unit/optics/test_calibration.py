@@ -103,7 +103,7 @@ def test_dtypes_and_limits():
     small = replace(ideal(), specification=Specification(max_inputs=12, max_outputs=40))
     projection = PhotonicProjection(device=small)
     assert calibrate(projection, 3, 4, 0, torch.zeros(1).bfloat16()).matrix.dtype is torch.bfloat16
-    with pytest.raises(bp.UserError, match="1 to 12 inputs, not 13: take fewer"):
+    with pytest.raises(bp.UserError, match="1 to 12 inputs, not 13: use fewer"):
         calibrate(projection, 13, 4, 0, LIKE)
     with pytest.raises(
         bp.UserError,
@@ -116,7 +116,7 @@ def test_dtypes_and_limits():
     ):
         Calibrated(projection, repeats=0)
     binary = PhotonicProjection(device=replace(small, encoder=Binary()))
-    with pytest.raises(bp.UserError, match="0 or 1 and nothing else"):
+    with pytest.raises(bp.UserError, match="Binary shows only the numbers 0 and 1"):
         calibrate(binary, 3, 4, 0, LIKE)
 
 

@@ -158,8 +158,8 @@ def test_shots_and_published_limits():
 @pytest.mark.parametrize(
     ("inputs", "outputs", "said"),
     [
-        (13, 40, "has 1 to 12 inputs, not 13: take fewer"),
-        (12, 41, "has 1 to 40 outputs, not 41: take fewer"),
+        (13, 40, "has 1 to 12 inputs, not 13: use fewer"),
+        (12, 41, "has 1 to 40 outputs, not 41: use fewer"),
         (0, 40, "1 to 12 inputs, not 0"),
         (12, 0, "1 to 40 outputs, not 0"),
     ],

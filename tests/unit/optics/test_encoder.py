@@ -98,5 +98,5 @@ def test_every_threshold_keeps_something(threshold, seed):
 def test_binary_shows_zeros_and_ones_only():
     x = torch.tensor([[0.0, 1.0, 1.0]])
     assert torch.equal(decoded(Binary(), x), x)
-    with pytest.raises(bp.UserError, match="0 or 1 and nothing else"):
+    with pytest.raises(bp.UserError, match="Binary shows only the numbers 0 and 1"):
         Binary().encode(x / 2)

@@ -96,7 +96,7 @@ def test_whole_numbers_and_single_rows():
 def test_no_gradient_passes_the_light():
     x = torch.randn(4, 10, requires_grad=True)
     loss = OpticalFeatures(8)(x).sum()
-    with pytest.raises(bp.UserError, match="no gradient comes back through the light") as raised:
+    with pytest.raises(bp.UserError, match="no gradient passes back through the light") as raised:
         loss.backward()
     assert "\n" not in str(raised.value)
     assert not OpticalFeatures(8)(x.detach()).requires_grad

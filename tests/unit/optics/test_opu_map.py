@@ -200,7 +200,7 @@ def test_bad_input():
         OPUMap(4).fit(n_features=5).transform(torch.zeros(2, 6))
     with pytest.raises(bp.UserError, match="fitted to 5 features, not 6"):
         OPUMap(4).fit(torch.zeros(2, 5)).linear_transform(torch.zeros(2, 6))
-    with pytest.raises(bp.UserError, match="0 or 1 and nothing else"):
+    with pytest.raises(bp.UserError, match="Binary shows only the numbers 0 and 1"):
         OPUMap(4).transform(torch.full((2, 6), 0.5))
     with pytest.raises(bp.UserError, match="intensities do not add up"):
         OPUMap(4, replace(ideal(), encoder=BitPlanes())).transform(torch.zeros(2, 6))

@@ -134,7 +134,7 @@ def test_blocks_share_the_medium_or_do_not():
 
 def test_no_gradient_is_lost_in_silence():
     x = torch.randn(3, 10, requires_grad=True)
-    with pytest.raises(bp.UserError, match="no gradient comes back"):
+    with pytest.raises(bp.UserError, match="no gradient passes back"):
         PhotonicProjection().project(x, 20, 0)
     with torch.no_grad():
         assert not PhotonicProjection().project(x, 20, 0).requires_grad

@@ -129,7 +129,7 @@ class Locked(Distance):
 
 
 def test_what_cannot_be_described_is_refused_before_anything_is_done(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the recipe holds a lock, which does not tell one from"):
+    with pytest.raises(UserError, match="the recipe holds a lock, which has no digest"):
         distilled(tmp_path / "none", recipe=replace(RECIPE, distance=Locked()))
     assert not (tmp_path / "none").exists()
 

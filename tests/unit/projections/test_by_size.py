@@ -63,7 +63,7 @@ def test_the_report_says_what_was_chosen_once_it_is_known():
     handle = bp.attach(model, rule)
     assert "Hadamard" not in str(handle.report)
     model(X).square().sum().backward()
-    said = "feedback from 1,000 to 1,024 numbers is by Hadamard, as a matrix of 1,024,000 entries"
+    said = "feedback from 1,000 to 1,024 numbers uses Hadamard, as a matrix of 1,024,000 entries"
     assert said in str(handle.report)
     small = nn.Sequential(nn.Linear(40, 8), nn.Tanh(), nn.Linear(8, 5))
     handle = bp.attach(small, bp.DirectFeedbackAlignment())

@@ -97,7 +97,7 @@ def test_second_derivatives_are_refused(rule):
 def test_it_cannot_learn_inside_the_forward_pass(rule):
     model = mlp()
     handle = bp.attach(model, rule)
-    with pytest.raises(bp.UserError, match="cannot teach a block while the forward pass goes on"):
+    with pytest.raises(bp.UserError, match="cannot train a block during the forward pass"):
         handle.follow(bp.Immediate(torch.optim.SGD(model.parameters(), 0.1)))
 
 

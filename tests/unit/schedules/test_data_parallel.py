@@ -75,7 +75,7 @@ def test_rules_that_need_all_samples_stay_refused(averaged, rule):
 
 def test_immediate_is_refused_inside_distributed_data_parallel(averaged):
     for found in averaged:
-        assert "the processes would drift apart in silence" in found["refused"]["immediate"]
+        assert "the processes would silently drift apart" in found["refused"]["immediate"]
 
 
 def test_without_processes_the_command_is_told():

@@ -86,9 +86,10 @@ def test_stages_with_other_batches_are_told_so(results):
 
 
 REFUSED = {
-    "sizes": "sizes= must be 2 whole numbers from 1, one a process, that add up to the 4 blocks",
-    "split": "splits after block '0', which learns by the exact gradient of the next one",
-    "few": "there are 2 processes, and only 1 parts that need no error from later layers",
+    "sizes": "sizes= must be 2 whole numbers of at least 1, one per process, that add up to "
+    "the 4 blocks",
+    "split": "splits after block '0', which learns from the exact gradient of the next one",
+    "few": "there are 2 processes, but only 1 parts that need no error from later layers",
 }
 
 
@@ -178,7 +179,9 @@ def test_bad_batches_are_refused():
 def test_blocks_must_return_tensors():
     model = nn.Sequential(nn.LSTM(8, 6), nn.Linear(6, 4))
     pipeline = pipeline_of(model, bp.DirectFeedbackAlignment(), sizes=[2])
-    with pytest.raises(bp.UserError, match="block '0' returns a tuple, and stages send tensors"):
+    with pytest.raises(
+        bp.UserError, match="block '0' returns a tuple, but stages send only tensors"
+    ):
         pipeline.step(*batch("mlp", 0))
 
 

@@ -67,7 +67,7 @@ def test_an_old_optimizer_does_not_bring_scores_back():
     bank.use("a")
     kept = [reel.parameter.clone() for reel in bank.machine.reels]
     model(x).sum().backward()
-    with pytest.raises(UserError, match=r"in a bank call restart\(\) before a task"):
+    with pytest.raises(UserError, match=r"in a bank, call restart\(\) before a task"):
         optimizer.step()
     for reel, weight in zip(bank.machine.reels, kept, strict=True):
         assert torch.equal(reel.parameter, weight)
@@ -127,18 +127,18 @@ def test_a_kept_task_can_be_kept_anew():
 def test_mistakes_are_told(tmp_path):
     with pytest.raises(UserError, match="has no slots"):
         slots.bank(net())
-    with pytest.raises(UserError, match="drawn again"):
+    with pytest.raises(UserError, match="redrawn in each"):
         slots.bank(converted(slots.Reels(4, slots.Sampled())))
     bank = slots.bank(converted())
-    with pytest.raises(UserError, match="no task 'a'; it keeps: none yet"):
+    with pytest.raises(UserError, match="no task 'a'; it has: none yet"):
         bank.use("a")
     for ask in (bank.infer, bank.infer_each, lambda _: bank.save(tmp_path)):
-        with pytest.raises(UserError, match="keeps no task yet"):
+        with pytest.raises(UserError, match="the bank has no task yet"):
             ask(data(0)[0])
     bank.keep("a")
     bank.keep("b")
     before = outputs(bank.machine.model, data(0)[0])
-    with pytest.raises(UserError, match="it keeps: a, b"):
+    with pytest.raises(UserError, match="it has: a, b"):
         bank.use("c")
     assert torch.equal(outputs(bank.machine.model, data(0)[0]), before)
 
@@ -180,7 +180,7 @@ def test_any_name_will_do_in_a_folder(tmp_path):
     assert len(list(tmp_path.iterdir())) == len(names)
     assert sorted(slots.load_bank(tmp_path, converted()).tasks) == sorted(names)
     bank.keep("A/B")
-    with pytest.raises(UserError, match="capitals"):
+    with pytest.raises(UserError, match="only in upper and lower case"):
         bank.save(tmp_path)
 
 
@@ -190,7 +190,7 @@ def test_folders_of_other_banks(taught, tmp_path):
         slots.load_bank(tmp_path, converted())
     bank.save(tmp_path)
     for model in (converted(4), converted(seed=1), converted(biases=True)):
-        with pytest.raises(UserError, match="is of another network, by its"):
+        with pytest.raises(UserError, match="belongs to another network, as its"):
             slots.load_bank(tmp_path, model)
     wide = nn.Sequential(*net(), nn.BatchNorm1d(4))
     slots.convert(wide, 8, exclude=["6"])
@@ -202,5 +202,5 @@ def test_folders_of_other_banks(taught, tmp_path):
         other.save(tmp_path)
     damaged = tmp_path / "task-1.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    with pytest.raises(UserError, match="not a whole safetensors file"):
+    with pytest.raises(UserError, match="not a complete safetensors file"):
         slots.load_bank(tmp_path, converted())

@@ -22,7 +22,7 @@ def test_the_report_says_all():
     shown = str(machine.report)
     assert "Sequential: 2 weights are now Reels(slots=4" in shown
     assert "0.weight  4×3×3×3" in shown
-    assert "taken out: 0.bias, 1.weight, 1.bias, 4.bias" in shown
+    assert "removed: 0.bias, 1.weight, 1.bias, 4.bias" in shown
     assert [line.split()[-1] for line in shown.split("\n")[2:4]] == ["2", "2"]  # bits
 
 
@@ -37,7 +37,7 @@ def test_biases_and_affine_parts_are_taken_out():
 def test_they_stay_where_asked():
     model = network()
     shown = str(slots.convert(model, biases=True).report)
-    assert "learn as ever: 0.bias, 1.weight, 1.bias, 4.bias" in shown
+    assert "learn as before: 0.bias, 1.weight, 1.bias, 4.bias" in shown
     assert model[4].bias.requires_grad
 
 
@@ -75,7 +75,7 @@ def test_padding_stays_as_it_is_and_so_does_what_is_tied_to_it():
     assert [reel.name for reel in machine.reels] == ["1.weight"]
     assert torch.equal(model[0].weight, before)
     assert not model[0](torch.tensor(2)).any()
-    assert "learn as ever: 0.weight" in str(machine.report)
+    assert "learn as before: 0.weight" in str(machine.report)
 
 
 def test_converting_needs_little_memory():
@@ -138,7 +138,7 @@ def test_a_frozen_layer_is_left_alone():
     model[0].requires_grad_(False)
     before = model[0].weight.clone()
     shown = str(slots.convert(model).report)
-    assert "do not learn, and were left alone: 0.weight, 0.bias" in shown
+    assert "do not learn, and were not changed: 0.weight, 0.bias" in shown
     assert torch.equal(model[0].weight, before)
 
 
@@ -186,11 +186,11 @@ def weight_normed():
 
 
 REFUSED = {
-    "unknown layer": (Odd, {}, "'table' is a parameter of Odd, a layer kind that is not known"),
+    "unknown layer": (Odd, {}, "'table' is a parameter of Odd, an unknown kind of layer"),
     "too few slots": (lambda: nn.Linear(4, 4), {"slots": 1}, "whole number from 2 to 65,536"),
     "no whole number": (lambda: nn.Linear(4, 4), {"slots": 2.5}, "whole number from 2"),
     "attached": (attached, {}, "has rules attached: convert it first, then attach"),
-    "twice": (converted, {}, "was converted before: slots.freeze"),
+    "twice": (converted, {}, "was converted before: call slots.freeze"),
     "weight norm": (weight_normed, {}, "'0.weight' is computed from other parameters"),
     "lazy": (lambda: nn.LazyLinear(4), {}, "has no shape yet: run the model once"),
     "sparse": (lambda: nn.Embedding(4, 4, sparse=True), {}, "sparse=False"),
@@ -204,7 +204,7 @@ REFUSED = {
     "two selections": (
         lambda: nn.Linear(4, 4),
         {"slots": slots.Reels(4), "selection": slots.Sampled()},
-        "give the selection to the kind",
+        "pass the selection to the kind",
     ),
 }
 
@@ -228,4 +228,4 @@ def test_an_unknown_layer_can_be_excluded():
     model = Odd()
     machine = slots.convert(model, exclude=["table"])
     assert [reel.name for reel in machine.reels] == ["head.weight"]
-    assert "learn as ever: table, scale" in str(machine.report)
+    assert "learn as before: table, scale" in str(machine.report)

@@ -145,5 +145,5 @@ def test_slots_that_are_none(count):
 
 
 def test_a_kind_brings_its_own_selection():
-    with pytest.raises(UserError, match=r"give the selection to the kind"):
+    with pytest.raises(UserError, match=r"pass the selection to the kind"):
         slots.convert(nn.Linear(2, 2), Reels(4), Sampled())

@@ -105,6 +105,6 @@ class Tokens(nn.Module):
 def test_tokens_and_position_embeddings_learn_as_ever():
     machine = slots.convert(Tokens((1, 5, 4)))
     assert [reel.name for reel in machine.reels] == ["layer.weight"]
-    assert "learn as ever: token, positions" in str(machine.report)
+    assert "learn as before: token, positions" in str(machine.report)
     with pytest.raises(bp.UserError, match=r"exclude=\['positions'\]"):
         slots.convert(Tokens((5, 4)))

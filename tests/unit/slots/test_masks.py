@@ -165,7 +165,7 @@ def test_no_share(keep):
     ],
 )
 def test_no_shares(keeps):
-    with pytest.raises(UserError, match="keeps must be 1 to 255 shares that fall"):
+    with pytest.raises(UserError, match="keeps must be 1 to 255 shares that decrease"):
         MulticoatedSupermask(keeps)
 
 

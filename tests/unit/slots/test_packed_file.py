@@ -26,9 +26,9 @@ def test_files_that_are_none(tmp_path):
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-        assert "not a whole safetensors file" in refused(tmp_path / name)
+        assert "not a complete safetensors file" in refused(tmp_path / name)
     torch.save(small().state_dict(), tmp_path / "torch")
-    refused(tmp_path / "torch", match="not a whole safetensors file")
+    refused(tmp_path / "torch", match="not a complete safetensors file")
     safetensors.torch.save_file(small().state_dict(), tmp_path / "other")
     refused(tmp_path / "other", match="not a packed model")
 
@@ -37,7 +37,7 @@ def test_truncated_files(good):
     content, _, folder = good
     for length in {*range(0, len(content), 7), len(content) - 1}:
         (folder / "short").write_bytes(content[:length])
-        refused(folder / "short", match="not a whole safetensors file")
+        refused(folder / "short", match="not a complete safetensors file")
     (folder / "short").write_bytes(content + b"\0")
     refused(folder / "short")
 

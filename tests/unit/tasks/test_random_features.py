@@ -114,7 +114,7 @@ def test_the_defence_by_light_alone_learns_by_dfa_only() -> None:
     torch.manual_seed(0)
     model = defence(64, 64, OpticalFeatures(256))
     assert trained(task, bp.DirectFeedbackAlignment(), 4, model) > 0.85
-    with pytest.raises(bp.UserError, match="no gradient comes back through the light"):
+    with pytest.raises(bp.UserError, match="no gradient passes back through the light"):
         trained(task, bp.Backprop(), 1, defence(64, 64, OpticalFeatures(256)))
     assert type(task.model().head[0]) is CalibratedFeatures  # type: ignore[union-attr, index]
 

@@ -1,7 +1,7 @@
-"""Ways to train all modalities of a network at once without one of them being left behind.
+"""Methods that keep modalities balanced while they are trained together.
 
-Each changes the gradients of a step and nothing else: the network, the optimizer and the loop stay
-the same, so that their costs and gains can be compared.
+Each changes only the gradients of a step: the network, the optimizer and the loop stay the same, so
+that the methods' costs and gains can be compared.
 """
 
 from beyondprop.modalities.balance.base import Balance, Balancing, Joint, Loss
@@ -29,7 +29,7 @@ BALANCES: Registry[Balance] = Registry(
 
 
 def make(spec: Spec | Balance) -> Balance:
-    """Build a balance from its short name or ``my.module:attribute``, with arguments if need be.
+    """Build a balance from its short name or ``my.module:attribute``, with optional arguments.
 
     Args:
         spec: See `beyondprop.registry.spec`: ``"mmpareto"``, ``"my.module:Mine"``, or

@@ -1,4 +1,4 @@
-"""What a balance is, and the plain one."""
+"""The interface of a balance, and plain joint training."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from beyondprop.registry import check_fields
 from beyondprop.registry.settings import settings
 
 Loss = Callable[[Any, Any], Tensor]
-"""(outputs, targets) to a scalar, a mean over samples."""
+"""Maps (outputs, targets) to a scalar, a mean over samples."""
 
 
 class Balancing(ABC):
-    """What happens in each step of one network's training."""
+    """The steps of one network's training."""
 
     @property
     def modules(self) -> Sequence[nn.Module]:
-        """What learns besides the network; the optimizer must hold it too."""
+        """Modules that learn in addition to the network; the optimizer must hold them too."""
         return ()
 
     @abstractmethod
     def differentiate(self, inputs: Mapping[str, Any], targets: Any) -> Tensor:
         """Add a batch's gradients to those of all parameters, and return the joint loss, detached.
 
-        If a rule that is attached to the network needs targets, it gets them.
+        A rule that is attached to the network receives the targets if it needs them.
 
         Args:
-            inputs: What the network is called with, by name.
-            targets: Of all samples: a tensor, or a container of tensors.
+            inputs: The network's inputs, by name.
+            targets: The targets of all samples: a tensor, or a container of tensors.
 
         Raises:
             UserError: The method cannot be applied to this network, this batch or under the rule
@@ -46,8 +46,8 @@ class Balance(ABC):
     """How a step treats modalities that learn at different rates.
 
     Attributes:
-        name: Short, for the command line and records.
-        needs: Names of fields that hold what other networks must be trained for, before `begin`.
+        name: The short name for the command line and records.
+        needs: Fields whose values require other networks to be trained before `begin`.
     """
 
     name: ClassVar[str]
@@ -58,13 +58,13 @@ class Balance(ABC):
 
     @abstractmethod
     def begin(self, network: MultimodalNetwork, heads: nn.ModuleDict, loss: Loss) -> Balancing:
-        """Return what happens in each step of a network's training.
+        """Return the steps of a network's training.
 
         Args:
-            network: That is trained.
-            heads: A head for each modality by itself, from its vector, ``(batch, width)``, to
+            network: The network to train.
+            heads: A head for each modality alone, which maps its vector, ``(batch, width)``, to
                 outputs of the task's form.
-            loss: Of outputs of that form.
+            loss: The loss of outputs of that form.
 
         Raises:
             UserError: The method cannot be applied to this network, or a field that it needs is
@@ -72,13 +72,13 @@ class Balance(ABC):
         """
 
     def settings(self) -> dict[str, Any]:
-        """Return what is needed to build the same balance again, as JSON values."""
+        """Return the settings that build the same balance again, as JSON values."""
         return settings(self, "balance")
 
 
 @dataclass(frozen=True)
 class Joint(Balance):
-    """The plain one: the network learns by its own loss alone."""
+    """Plain joint training: the network learns from its own loss alone."""
 
     name: ClassVar[str] = "joint"
 
@@ -96,7 +96,7 @@ class JointSteps(Balancing):
     loss: Loss
 
     def differentiate(self, inputs: Mapping[str, Any], targets: Any) -> Tensor:
-        """Go back through the network once."""
+        """Run one backward pass through the network."""
         outputs = called(self.network, inputs, targets)
         loss = joint_loss(self.network, self.loss, outputs, targets)
         loss.backward()

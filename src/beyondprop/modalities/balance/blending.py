@@ -1,4 +1,4 @@
-"""Gradient-Blending: each modality and the whole learn at once, with weights that are measured."""
+"""Gradient-Blending: losses of single modalities and the joint loss, with measured weights."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from beyondprop.modalities.balance.steps import (
 from beyondprop.modalities.network import MultimodalNetwork
 
 JOINT = "joint"
-"""The network of all modalities, among the names of single ones."""
+"""Names the network of all modalities among the names of single modalities."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """The mean losses of one network at one time.
+    """The mean losses of one network at one checkpoint.
 
     Attributes:
-        train: On the data that it learns from.
-        validation: On data that it does not learn from.
+        train: On the training data.
+        validation: On the validation data.
     """
 
     train: float
@@ -40,23 +40,22 @@ class Losses:
 
 
 def blending_weights(before: Mapping[str, Losses], after: Mapping[str, Losses]) -> dict[str, float]:
-    """Return the weights of losses that make the overfitting-to-generalization ratio least.
+    """Return the loss weights that minimize the overfitting-to-generalization ratio.
 
     Between two checkpoints a network generalizes by the fall of its validation loss,
     ``G = V_before - V_after``, and overfits by the growth of the gap between its losses,
-    ``ΔO = (V_after - T_after) - (V_before - T_before)``. The ratio of the blend, ``|ΔO / G|``, is
-    least for weights ``w_k = G_k / ΔO_k² / Z``, where the gradients' deviations are uncorrelated:
+    ``ΔO = (V_after - T_after) - (V_before - T_before)``. The weights ``w_k = G_k / ΔO_k² / Z``
+    minimize the ratio of the blend, ``|ΔO / G|``, if the gradients' deviations are uncorrelated:
     Wang, Tran and Feiszli, "What makes training multi-modal classification networks hard?", CVPR
-    2020. Here ``Z`` makes them add up to one, as the weights that
-    the authors released do.
+    2020. Here ``Z`` makes the weights add up to one, like those that the authors released.
 
-    A network whose validation loss did not fall gets the weight 0, since the loss of a blend is to
-    be lowered; the paper does not speak of that case.
+    A network whose validation loss did not fall gets the weight 0, since training must lower the
+    blended loss; the paper does not discuss that case.
 
     Args:
-        before: By modality, and under ``"joint"`` of the network of all modalities; each network
-            trained by itself.
-        after: Of the same, a number of epochs later.
+        before: Losses by modality, and those of the network of all modalities under ``"joint"``;
+            each network was trained on its own.
+        after: Losses of the same networks, a number of epochs later.
 
     Raises:
         UserError: Names differ, a loss is not finite, no validation loss fell, or a gap did not
@@ -78,7 +77,7 @@ def blending_weights(before: Mapping[str, Losses], after: Mapping[str, Losses]) 
 
 
 def _raw_weight(name: str, before: Losses, after: Losses) -> float:
-    """Return a weight before all are divided by their sum."""
+    """Return a weight before normalization."""
     generalized = before.validation - after.validation
     overfitted = (after.validation - after.train) - (before.validation - before.train)
     if not (math.isfinite(generalized) and math.isfinite(overfitted)):
@@ -96,18 +95,19 @@ def _raw_weight(name: str, before: Losses, after: Losses) -> float:
 
 @dataclass(frozen=True)
 class GradientBlending(Balance):
-    """Losses of single modalities are added to the joint one, with measured weights.
+    """Adds losses of single modalities to the joint loss, with measured weights.
 
     ``L = w_joint L(head(fusion(z_1, …, z_M)), y) + Σ_m w_m L(head_m(z_m), y)``. Wang, Tran and
     Feiszli, "What makes training multi-modal classification networks hard?", CVPR 2020.
-    `blending_weights` finds the weights. Found once, the method is the paper's offline form; for
-    its online form find them again every few epochs and begin anew with those.
+    `blending_weights` computes the weights. Computed once, they give the paper's offline form; for
+    its online form, compute them again every few epochs and call `begin` with the new weights.
 
-    The loss of a modality is a mean over the samples of a batch that have it; where none has it,
-    its term is left out and the other weights stay.
+    The loss of a modality is a mean over the samples of a batch that have it. If no sample has it,
+    its term is left out and the other weights stay the same.
 
     Args:
-        weights: By modality, and under ``"joint"`` of the network's own loss; none below zero.
+        weights: Weights by modality, and that of the network's own loss under ``"joint"``; none may
+            be negative.
     """
 
     name: ClassVar[str] = "gradient-blending"
@@ -128,7 +128,7 @@ class GradientBlending(Balance):
         """Return steps with these weights.
 
         Raises:
-            UserError: There are no weights, or they are of other modalities; a head is missing.
+            UserError: There are no weights, they name other modalities, or a head is missing.
         """
         if self.weights is None:
             raise UserError(
@@ -147,7 +147,7 @@ class GradientBlending(Balance):
 
 @dataclass(frozen=True)
 class BlendedSteps(Balancing):
-    """Steps by a blend of losses."""
+    """Steps on a weighted sum of losses."""
 
     network: MultimodalNetwork
     heads: nn.ModuleDict
@@ -160,7 +160,7 @@ class BlendedSteps(Balancing):
         return (self.heads,)
 
     def differentiate(self, inputs: Mapping[str, Any], targets: Any) -> Tensor:
-        """Go back once from the weighted sum of all losses."""
+        """Run one backward pass from the weighted sum of all losses."""
         check_reached(self.network, GradientBlending.name)
         ran = run(self.network, inputs, targets)
         joint = joint_loss(self.network, self.loss, ran.outputs, targets)

@@ -1,4 +1,4 @@
-"""On-the-fly gradient modulation: the modality that is ahead learns more slowly."""
+"""On-the-fly gradient modulation: the leading modality learns more slowly."""
 
 from __future__ import annotations
 
@@ -29,40 +29,40 @@ from beyondprop.registry.limits import NotNegative, Positive
 
 @dataclass(frozen=True)
 class GradientModulation(Balance):
-    """Gradients of the modality that is ahead are made smaller, and noise is added (OGM-GE).
+    """Scales down the gradients of the leading modality, and adds noise (OGM-GE).
 
     Peng, Wei, Deng, Wang and Hu, "Balanced multimodal learning via on-the-fly gradient modulation",
-    CVPR 2022. A modality's score is the mean probability of the true class by that modality alone,
-    ``s_m = mean_i softmax(o_m(x_i))[y_i]``; how far it is ahead of the others is
-    ``ρ_m = s_m / mean_{n≠m} s_n``. Behind the backward pass each of its gradients becomes
+    CVPR 2022. A modality's score is the mean probability that this modality alone gives the true
+    class, ``s_m = mean_i softmax(o_m(x_i))[y_i]``; its lead over the others is
+    ``ρ_m = s_m / mean_{n≠m} s_n``. After the backward pass each of its gradients becomes
 
     ``g ← k_m g + noise σ(g) ε``, with ``k_m = 1 - tanh(α ρ_m)`` where ``ρ_m > 1``, else 1.
 
-    ``ε`` is of a standard normal distribution, drawn by PyTorch's global generator, and ``σ(g)``
-    the standard deviation over the entries of the gradient of one parameter.
+    PyTorch's global generator draws ``ε`` from a standard normal distribution; ``σ(g)`` is the
+    standard deviation over the entries of one parameter's gradient.
 
-    What differs, and from what:
+    Differences from the paper and its released code:
 
     - The paper and its released code treat two modalities, where ``ρ`` is the ratio of two scores.
       The mean of the others is our generalization to more.
-    - ``o_m`` is the network's own output where all other modalities are masked. With a linear head
-      on a `Concatenation` that is ``W_m z_m + b``; the paper splits the bias between its two
-      modalities, ``W_m z_m + b/2``, which says nothing for heads that are not linear.
-    - Released code scales the gradients that have four dimensions, and so does nothing to linear,
-      recurrent or attention layers. Here all parameters of a modality are modulated, as the paper's
-      equations say: those of its encoder and of its projection, with biases.
+    - ``o_m`` is the network's own output with all other modalities masked. With a linear head on a
+      `Concatenation` that is ``W_m z_m + b``; the paper splits the bias between its two modalities,
+      ``W_m z_m + b/2``, which is not defined for heads that are not linear.
+    - Released code scales only gradients with four dimensions, so linear, recurrent and attention
+      layers are not affected. Here all parameters of a modality are modulated, as in the paper's
+      equations: those of its encoder and of its projection, including biases.
     - The paper draws the noise with the covariance of the gradient over samples, but does not say
-      how that is found. Released code takes the standard deviation over a tensor's entries, and so
-      do we. A parameter of one entry gets no noise.
-    - Released code modulates in the first epochs only, which are an option of its command line.
+      how that is computed. Like the released code, we use the standard deviation over a tensor's
+      entries. A parameter with one entry gets no noise.
+    - Released code modulates only in a number of first epochs, set on its command line.
 
-    Of the network a batch norm or dropout in fusion and head is in eval mode while scores are
-    taken. Scores are means over the samples that have a modality; a modality that no sample has is
-    left out. Under a rule other than backprop, gradients are scaled as the rule made them; what a
-    rule learns for itself (feedback, local heads) is not modulated.
+    Batch norm and dropout in the fusion and the head are in eval mode while scores are computed.
+    Scores are means over the samples that have a modality; a modality that no sample has is left
+    out. Under a rule other than backprop, the gradients that the rule computes are scaled; the
+    rule's own parameters (feedback, local heads) are not modulated.
 
     Args:
-        alpha: How strongly a modality that is ahead is held back.
+        alpha: How strongly a leading modality is slowed down.
         noise: The size of the noise in standard deviations; 0 is OGM without GE.
     """
 
@@ -95,11 +95,11 @@ class ModulatedSteps(Balancing):
     how: GradientModulation
 
     def differentiate(self, inputs: Mapping[str, Any], targets: Any) -> Tensor:
-        """Go back once, and scale what that adds to the gradients of each modality.
+        """Run one backward pass, and scale what it adds to the gradients of each modality.
 
         Raises:
-            UserError: Targets are no classes, fewer than two modalities are given, or the network
-                learns under a schedule, whose steps are done before gradients can be scaled.
+            UserError: Targets are not classes, fewer than two modalities are given, or the network
+                learns under a schedule, which steps before gradients can be scaled.
         """
         check_gradients(self.network)
         ran = run(self.network, inputs, targets)
@@ -120,7 +120,7 @@ class ModulatedSteps(Balancing):
 
 
 def check_gradients(network: MultimodalNetwork) -> None:
-    """See that gradients are there behind the backward pass."""
+    """Raise if a schedule consumes the gradients during the backward pass."""
     attachment = attachment_of(network)
     if attachment is not None and attachment.schedule is not None:
         raise UserError(
@@ -130,7 +130,7 @@ def check_gradients(network: MultimodalNetwork) -> None:
 
 
 def check_classes(outputs: Any, targets: Any) -> None:
-    """See that the scores of modalities, which are probabilities of classes, can be taken."""
+    """Raise unless outputs and targets are those of a classifier, which scores require."""
     fits = (
         isinstance(outputs, Tensor)
         and outputs.dim() == 2
@@ -153,15 +153,15 @@ def check_classes(outputs: Any, targets: Any) -> None:
 
 @torch.no_grad()
 def scores(network: MultimodalNetwork, ran: Pass, targets: Tensor) -> dict[str, float]:
-    """Return the mean probability of the true class by each modality alone.
+    """Return the mean probability that each modality alone gives the true class.
 
     Args:
-        network: That ran.
-        ran: Its pass, whose features are used.
+        network: The network.
+        ran: Its forward pass, whose features are reused.
         targets: Class numbers, ``(batch,)``.
 
     Returns:
-        Of each modality that any sample has.
+        The score of each modality that any sample has.
     """
     found = {}
     with evaluating(network.fusion, network.head):
@@ -178,14 +178,14 @@ def scores(network: MultimodalNetwork, ran: Pass, targets: Tensor) -> dict[str, 
 
 
 def coefficients(scores: Mapping[str, float], alpha: float) -> dict[str, float]:
-    """Return by how much the gradients of each modality are multiplied.
+    """Return the factor for the gradients of each modality.
 
     Args:
-        scores: Of each modality, none below zero.
-        alpha: How strongly a modality that is ahead is held back.
+        scores: The score of each modality, none negative.
+        alpha: How strongly a leading modality is slowed down.
 
     Returns:
-        From 0 (where rounding makes it so) to 1; 1 for the lowest score. With one modality, 1.
+        Factors from 0 (only through rounding) to 1; 1 for the lowest score, or for one modality.
     """
     total, found = sum(scores.values()), {}
     for name, score in scores.items():
@@ -198,10 +198,10 @@ def coefficients(scores: Mapping[str, float], alpha: float) -> dict[str, float]:
 
 @torch.no_grad()
 def modulate(parameters: Iterable[nn.Parameter], factor: float, noise: float) -> None:
-    """Scale gradients in place, and add noise as large as they were.
+    """Scale gradients in place, and add noise in proportion to their original deviation.
 
     Raises:
-        UserError: Noise is to be added to a sparse gradient.
+        UserError: Noise would be added to a sparse gradient.
     """
     for each in parameters:
         gradient = each.grad
@@ -221,7 +221,7 @@ def modulate(parameters: Iterable[nn.Parameter], factor: float, noise: float) ->
 
 @contextmanager
 def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Have modules in eval mode inside, so that nothing is drawn and no running mean moves."""
+    """Put modules into eval mode, so that they draw nothing and update no running means."""
     modes = [(each, each.training) for module in modules for each in module.modules()]
     for module in modules:
         module.eval()

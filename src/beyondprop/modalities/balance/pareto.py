@@ -1,4 +1,4 @@
-"""MMPareto: a direction that lowers a modality's own loss and the joint one."""
+"""MMPareto: a direction that lowers both a modality's own loss and the joint loss."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from beyondprop.modalities.network import MultimodalNetwork
 from beyondprop.registry.limits import Positive
 
 PARALLEL = 100.0
-"""In units of rounding: gradients are exactly opposite if sin² of their angle is below it."""
+"""Gradients count as exactly opposite if sin² of their angle is at most this many epsilons."""
 
 
 @dataclass(frozen=True)
 class MMPareto(Balance):
-    """Each modality learns along a direction that opposes neither its own loss nor the joint one.
+    """Each modality learns along a direction that opposes neither its own nor the joint loss.
 
     Wei and Hu, "MMPareto: boosting multimodal learning with innocent unimodal assistance", ICML
-    2024. Each modality has a loss of its own, ``L(head_m(z_m), y)``. For the parameters of one
-    modality, with ``g`` the gradient of the joint loss and ``u`` that of its own:
+    2024. Each modality has its own loss, ``L(head_m(z_m), y)``. For the parameters of one modality,
+    let ``g`` be the gradient of the joint loss and ``u`` that of its own loss:
 
     - ``g · u ≥ 0``: ``h = g + u``.
-    - ``g · u < 0``: ``d = a g + (1 - a) u`` with the ``a`` from 0 to 1 that makes ``|d|`` least,
-      ``a = u · (u - g) / |g - u|²``, a descent direction of both losses; and ``h = |g + u| d/|d|``,
-      as long as the plain sum.
+    - ``g · u < 0``: ``d = a g + (1 - a) u``, with the ``a`` from 0 to 1 that minimizes ``|d|``,
+      ``a = u · (u - g) / |g - u|²``, is a descent direction of both losses; ``h = |g + u| d/|d|``
+      has the length of the plain sum.
 
     The gradient is ``γ h``. All other parameters (of fusion, head and the modalities' heads) learn
-    by the sum of all losses.
+    from the sum of all losses.
 
-    What differs, and from what:
+    Differences from the released code:
 
-    - Released code makes ``h`` as long as the sum for each parameter by itself, and only where that
-      makes it longer. Then the gradient of the whole is no positive multiple of ``d`` and may
-      oppose a loss. Here all parameters of a modality are one vector, as the angle is taken of one
-      vector; for it ``|2 d| ≤ |g + u|`` holds always, the middle of ``g`` and ``u`` being no
-      shorter than ``d``.
+    - Released code rescales ``h`` to the length of the sum for each parameter separately, and only
+      where that makes it longer. The complete gradient is then not a positive multiple of ``d`` and
+      may oppose a loss. Here all parameters of a modality form one vector, as the angle is that of
+      one vector. For this vector ``|2 d| ≤ |g + u|`` always holds, because the midpoint of ``g``
+      and ``u`` is not shorter than ``d``.
     - A modality's parameters are those of its encoder and its projection ``P_m``, which nothing
       else uses.
     - Gradients that are exactly opposite have no common direction: a modality's gradient is then 0.
@@ -57,12 +57,12 @@ class MMPareto(Balance):
     - A modality that no sample of the batch has gets no gradient. Its loss is a mean over the
       samples that have it.
 
-    It goes back twice through one forward pass. A rule that ends the graph of blocks does not carry
-    a modality's own loss to its encoder and is refused; rules of layers (feedback alignment) work.
+    Each step runs two backward passes through one forward pass. Rules that end the graph of blocks
+    do not carry a modality's own loss to its encoder and are rejected; rules for layers (feedback
+    alignment) work.
 
     Args:
-        gamma: By how much gradients of modalities are made larger; above 1 in the paper, 1.5 in
-            released code.
+        gamma: The factor of the modalities' gradients; above 1 in the paper, 1.5 in released code.
     """
 
     name: ClassVar[str] = "mmpareto"
@@ -94,7 +94,7 @@ class ParetoSteps(Balancing):
         return (self.heads,)
 
     def differentiate(self, inputs: Mapping[str, Any], targets: Any) -> Tensor:
-        """Go back from the joint loss and from the sum of the others, which share no encoder."""
+        """Run backward from the joint loss, then from the sum of the others (no shared encoder)."""
         check_reached(self.network, MMPareto.name)
         ran = run(self.network, inputs, targets)
         joint = joint_loss(self.network, self.loss, ran.outputs, targets)
@@ -110,7 +110,7 @@ class ParetoSteps(Balancing):
 
 
 def taken(parameters: Sequence[nn.Parameter]) -> list[Tensor | None]:
-    """Return the gradients of parameters, and take them away."""
+    """Return the gradients of parameters, and clear them."""
     found = [each.grad for each in parameters]
     for each in parameters:
         each.grad = None
@@ -138,14 +138,14 @@ def give(
 
 
 def together(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> Tensor:
-    """Return gradients of parameters as one vector, ``(entries,)``, zeros where there is none.
+    """Return gradients as one vector, ``(entries,)``, with zeros for missing ones.
 
     Raises:
-        UserError: One is sparse.
+        UserError: A gradient is sparse.
     """
     if any(each is not None and each.is_sparse for each in gradients):
         raise UserError(
-            "mmpareto combines whole gradients, but an encoder has sparse ones: make its "
+            "mmpareto combines dense gradients, but an encoder has sparse ones: make its "
             "embeddings sparse=False"
         )
     pairs = zip(parameters, gradients, strict=True)
@@ -153,14 +153,14 @@ def together(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | No
 
 
 def common(joint: Tensor, alone: Tensor) -> Tensor:
-    """Return a direction that opposes neither of two gradients, as long as their sum.
+    """Return a direction that opposes neither of two gradients, with the length of their sum.
 
     Args:
-        joint: Of the joint loss, ``(entries,)``.
-        alone: Of the modality's own loss, ``(entries,)``.
+        joint: The gradient of the joint loss, ``(entries,)``.
+        alone: The gradient of the modality's own loss, ``(entries,)``.
 
     Returns:
-        ``(entries,)``: their sum, unless they oppose each other; zeros, where they are opposite.
+        ``(entries,)``: their sum, unless they oppose each other; zeros if exactly opposite.
     """
     exact = torch.promote_types(joint.dtype, torch.float32)
     g, u = joint.to(exact), alone.to(exact)
@@ -173,7 +173,8 @@ def common(joint: Tensor, alone: Tensor) -> Tensor:
         return joint + alone
     if 1 - cosine**2 <= PARALLEL * torch.finfo(exact).eps:  # sin²
         return torch.zeros_like(joint)
-    # The shortest but for a factor: all terms are positive, as one may be tiny beside the other.
+    # The shortest combination up to a factor; its terms are all positive, since one gradient may be
+    # tiny compared with the other.
     least = (second - cosine * first) * g + (first - cosine * second) * u
     found: Tensor = (first * g + second * u).norm() / least.norm() * least
     return found.to(joint.dtype)

@@ -1,4 +1,4 @@
-"""What the steps of all methods are made of."""
+"""Parts that the steps of all methods share."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Pass:
     """A forward pass of a network.
 
     Attributes:
-        outputs: Of its head.
-        hidden: What encoders returned, ``(batch, features)``, of each modality that is given.
-        present: Which modalities samples have, ``(batch, modalities)`` bool, without those that
-            the network's dropout left out.
+        outputs: The head's outputs.
+        hidden: The encoders' features, ``(batch, features)``, of each modality that is given.
+        present: Which modalities each sample has, ``(batch, modalities)`` bool, without those that
+            the network's dropout removed.
     """
 
     outputs: Any
@@ -33,15 +33,15 @@ class Pass:
     present: Tensor
 
     def having(self, network: MultimodalNetwork) -> dict[str, Tensor]:
-        """Return which samples have a modality, ``(batch,)`` bool, of each that any sample has."""
+        """Return which samples have each modality, ``(batch,)`` bool, if at least one has it."""
         columns = zip(network.modalities, self.present.unbind(1), strict=True)
         return {name: rows for name, rows in columns if name in self.hidden and bool(rows.any())}
 
 
 def called(network: MultimodalNetwork, inputs: Mapping[str, Any], targets: Any) -> Any:
-    """Return a network's outputs; a rule that is attached to it gets the targets if it needs them.
+    """Return a network's outputs; a rule attached to it receives the targets if it needs them.
 
-    The network is called as a whole, without which the rule would see nothing.
+    This calls the complete network, because an attached rule observes only such calls.
     """
     attachment = attachment_of(network)
     if attachment is None or not attachment.needs_targets:
@@ -51,10 +51,10 @@ def called(network: MultimodalNetwork, inputs: Mapping[str, Any], targets: Any) 
 
 
 def run(network: MultimodalNetwork, inputs: Mapping[str, Any], targets: Any) -> Pass:
-    """Return a forward pass of a network with its features, for which no encoder runs again.
+    """Return a forward pass of a network with its features, without running an encoder twice.
 
     Raises:
-        UserError: The network's fusion is not called, as where the network is compiled.
+        UserError: The network's fusion is not called as a module, such as in a compiled network.
     """
     taken: list[tuple[Any, ...]] = []
     hook = network.fusion.register_forward_pre_hook(lambda _, given: taken.append(given))
@@ -64,8 +64,8 @@ def run(network: MultimodalNetwork, inputs: Mapping[str, Any], targets: Any) -> 
         hook.remove()
     if not taken:
         raise UserError(
-            "the network's fusion was not called as a module, so it cannot see the features of its "
-            "modalities: train a network that is not compiled"
+            "the network's fusion was not called as a module, so the features of its modalities "
+            "cannot be read: train a network that is not compiled"
         )
     hidden, present = taken[0]  # some rules run the network again, with other weights or inputs
     return Pass(outputs, hidden, present)
@@ -74,7 +74,7 @@ def run(network: MultimodalNetwork, inputs: Mapping[str, Any], targets: Any) -> 
 def joint_loss(
     network: MultimodalNetwork, loss: Callable[[Any, Any], Tensor], outputs: Any, targets: Any
 ) -> Tensor:
-    """Return the loss of outputs, whole, for rules whose signals do not follow its scale."""
+    """Return the loss of outputs, passed to `Attachment.loss` so that rules follow its scale."""
     attachment = attachment_of(network)
     found = loss(outputs, targets)
     return found if attachment is None else attachment.loss(found)
@@ -85,23 +85,23 @@ def rows_of(value: Any, rows: Tensor) -> Any:
 
     Args:
         value: A tensor, or a container of tensors.
-        rows: Which, ``(batch,)`` bool.
+        rows: The rows to return, ``(batch,)`` bool.
     """
     return value if bool(rows.all()) else replaced(value, lambda tensor: tensor[rows])
 
 
 def check_heads(network: MultimodalNetwork, heads: nn.ModuleDict) -> None:
-    """See that each modality has a head.
+    """Raise unless each modality has a head.
 
     Raises:
-        UserError: One has none.
+        UserError: A modality has no head.
     """
     if missing := [name for name in network.modalities if name not in heads]:
         raise UserError(f"there is no head for '{missing[0]}': give one for each modality")
 
 
 def check_reached(network: MultimodalNetwork, method: str) -> None:
-    """See that losses of single modalities reach the encoders as the network's own loss does.
+    """Raise unless losses of single modalities reach the encoders as the network's own loss does.
 
     Raises:
         UserError: A rule that is attached to the network ends its graph or runs the network itself.
@@ -114,7 +114,7 @@ def check_reached(network: MultimodalNetwork, method: str) -> None:
         if traits.ends_graph or traits.whole_model:
             raise UserError(
                 f"{method} adds losses of single modalities, which {type(block.rule).__name__} "
-                "does not carry to the encoders: train by Joint or GradientModulation, or by a "
+                "does not carry to the encoders: train with Joint or GradientModulation, or with a "
                 "rule that keeps the graph, such as backprop or feedback alignment"
             )
 
@@ -126,17 +126,17 @@ def losses_alone(
     ran: Pass,
     targets: Any,
 ) -> dict[str, Tensor]:
-    """Return the loss of each modality by itself, a mean over the samples that have it.
+    """Return the loss of each modality alone, a mean over the samples that have it.
 
     Args:
-        network: That ran.
-        heads: From a modality's vector to outputs.
-        loss: Of outputs and targets.
-        ran: The network's pass, whose features are used.
-        targets: Of all samples.
+        network: The network.
+        heads: Map a modality's vector to outputs.
+        loss: Maps (outputs, targets) to a scalar.
+        ran: The network's forward pass, whose features are reused.
+        targets: The targets of all samples.
 
     Returns:
-        Of each modality in `heads` that any sample has.
+        The loss of each modality in `heads` that any sample has.
     """
     found = {}
     for name, rows in ran.having(network).items():
@@ -147,10 +147,10 @@ def losses_alone(
 
 
 def own_parameters(network: MultimodalNetwork) -> dict[str, list[nn.Parameter]]:
-    """Return what each modality has for itself: the parameters of its encoder and its projection.
+    """Return the parameters of each modality's encoder and projection.
 
     Raises:
-        UserError: Others share some of them, so that they cannot be treated by modality.
+        UserError: Parameters are shared, so they cannot be separated by modality.
     """
     found = {
         name: [*encoder.parameters(), *network.fusion.project[name].parameters()]
@@ -171,7 +171,7 @@ def own_parameters(network: MultimodalNetwork) -> dict[str, list[nn.Parameter]]:
 
 @contextmanager
 def gradients_apart(groups: Iterable[Iterable[nn.Parameter]]) -> Iterator[None]:
-    """Have gradients begin anew inside; behind, they are added to those that were there before."""
+    """Start with empty gradients; add the earlier ones to the result on exit."""
     before = [(each, each.grad) for each in chain.from_iterable(groups)]
     for each, _ in before:
         each.grad = None

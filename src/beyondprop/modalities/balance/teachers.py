@@ -1,4 +1,4 @@
-"""Uni-modal teachers: encoders stay near those that were trained alone."""
+"""Uni-modal teachers: encoders stay close to encoders that were trained alone."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from beyondprop.registry.limits import Positive
 
 @dataclass(frozen=True)
 class UniModalTeachers(Balance):
-    """Each encoder's features are kept near those of an encoder that was trained alone (UMT).
+    """Keeps each encoder's features close to those of an encoder that was trained alone (UMT).
 
     ``L = L(head(fusion(z_1, …, z_M)), y) + weight Σ_m |h_m - t_m|² / features``, means over
-    samples, with ``t_m`` what the teacher of modality ``m`` returns. Du et al., "On uni-modal
+    samples, where ``t_m`` are the features of modality ``m``'s teacher. Du et al., "On uni-modal
     feature learning in supervised multi-modal learning", ICML 2023; first in Du et al., "Improving
     multi-modal learning with uni-modal teachers", arXiv 2106.11059. BalanceBenchmark (arXiv
     2502.10816) divides by the number of features as well.
 
-    A modality's distance is a mean over the samples that have it; where none has it, its teacher
-    does not run. Teachers are copied: they stay as they are, in eval mode, also if the network's
-    encoders begin as the same modules.
+    A modality's distance is a mean over the samples that have it; if none has it, its teacher does
+    not run. Teachers are copied and stay fixed, in eval mode, even if the network's encoders are
+    initially the same modules.
 
     Args:
-        weight: Of the distances.
-        teachers: An encoder that was trained alone for each modality, with the same features.
+        weight: The weight of the distances.
+        teachers: For each modality, an encoder that was trained alone and returns features of the
+            same shape.
     """
 
     name: ClassVar[str] = "uni-modal-teachers"
@@ -44,10 +45,10 @@ class UniModalTeachers(Balance):
     teachers: Mapping[str, nn.Module] | None = None
 
     def begin(self, network: MultimodalNetwork, heads: nn.ModuleDict, loss: Loss) -> Balancing:
-        """Return steps near the teachers; the heads are not used.
+        """Return steps with the distances to the teachers; the heads are not used.
 
         Raises:
-            UserError: There are no teachers, or they are of other modalities.
+            UserError: There are no teachers, or they name other modalities.
         """
         del heads
         if self.teachers is None:
@@ -64,13 +65,13 @@ class UniModalTeachers(Balance):
         return TaughtSteps(network, loss, self.weight, nn.ModuleDict(copies).eval())
 
     def settings(self) -> dict[str, Any]:
-        """Return what is needed to build the same balance again, but for the teachers."""
+        """Return the settings that build the same balance again, except the teachers."""
         return {"balance": self.name, "weight": self.weight}
 
 
 @dataclass(frozen=True)
 class TaughtSteps(Balancing):
-    """Steps near the teachers."""
+    """Steps with the distances to the teachers."""
 
     network: MultimodalNetwork
     loss: Loss
@@ -78,7 +79,7 @@ class TaughtSteps(Balancing):
     teachers: nn.ModuleDict
 
     def differentiate(self, inputs: Mapping[str, Any], targets: Any) -> Tensor:
-        """Go back once from the joint loss with the distances."""
+        """Run one backward pass from the joint loss plus the weighted distances."""
         check_reached(self.network, UniModalTeachers.name)
         ran = run(self.network, inputs, targets)
         joint = joint_loss(self.network, self.loss, ran.outputs, targets)
@@ -100,7 +101,7 @@ class TaughtSteps(Balancing):
                 what = tuple(taught.shape) if isinstance(taught, Tensor) else type(taught).__name__
                 raise UserError(
                     f"the teacher of '{name}' returns {what}, and the encoder {tuple(own.shape)}: "
-                    "a teacher has the encoder's features"
+                    "give a teacher that returns features of the encoder's shape"
                 )
             found.append(mse_loss(own, taught))
         return torch.stack(found).sum()

@@ -29,7 +29,7 @@ CANDIDATES: Registry[Candidate] = Registry(
 
 
 def make(spec: Spec | Candidate) -> Candidate:
-    """Build a candidate from its short name or ``my.module:attribute``, with arguments if need be.
+    """Build a candidate from its short name or ``my.module:attribute``, with optional arguments.
 
     Args:
         spec: See `beyondprop.registry.spec`: ``"copy"``, ``"my.pieces:Mine"``, or

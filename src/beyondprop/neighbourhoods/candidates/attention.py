@@ -1,4 +1,4 @@
-"""Attention in forms that a teacher's own class does not have: narrower, or in groups."""
+"""Attention modules that are narrower or grouped, unlike the teacher's own class."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from beyondprop.errors import UserError
 
 
 class NarrowAttention(nn.Module):
-    """Called as `nn.MultiheadAttention`, whose heads always fill the whole width together.
+    """Called like `nn.MultiheadAttention`, but its heads need not fill the full width together.
 
     Args:
-        query: To the heads' queries, one head behind another.
-        key: To their keys.
-        value: To their values.
-        outward: From all heads to the output.
-        heads: How many.
-        dropout: Share of the weights of attention that are dropped in training.
+        query: Maps inputs to the heads' queries, concatenated by head.
+        key: Maps inputs to the heads' keys.
+        value: Maps inputs to the heads' values.
+        outward: Maps all heads to the output.
+        heads: The number of heads.
+        dropout: The share of attention weights that are dropped in training.
         batch_first: Whether inputs are (batch, tokens, features), not (tokens, batch, features).
     """
 
-    # Transformers of PyTorch read this to see whether a fused kernel can take their weights.
+    # PyTorch's transformers read this attribute to decide whether to use a fused kernel.
     in_proj_bias: Tensor | None = None
 
     def __init__(
@@ -52,12 +52,12 @@ class NarrowAttention(nn.Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the output, and the weights of attention where they are asked for.
+        """Return the output, and the attention weights if requested.
 
         Raises:
-            UserError: There is a mask for each head: these heads are others.
+            UserError: There is one mask for each head; those masks are of the original heads.
         """
-        del is_causal  # says of the mask what it holds
+        del is_causal  # only a hint about the mask
         if not self.batch_first:
             query, key, value = (each.transpose(0, 1) for each in (query, key, value))
         q = self._heads(self.query(query))
@@ -76,25 +76,25 @@ class NarrowAttention(nn.Module):
         return (out if self.batch_first else out.transpose(0, 1)), weights
 
     def _heads(self, x: Tensor) -> Tensor:
-        """(batch, tokens, features) to (batch, heads, tokens, width)."""
+        """Return (batch, tokens, features) as (batch, heads, tokens, width)."""
         out: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
         return out
 
 
 class GroupedAttention(nn.Module):
-    """Attention of tokens to one another in which several heads share keys and values.
+    """Self-attention in which several heads share keys and values.
 
     Ainslie et al., "GQA: training generalized multi-query transformer models from multi-head
     checkpoints", EMNLP 2023.
 
     Args:
-        query: To the heads' queries, one head behind another.
-        key: To the groups' keys.
-        value: To the groups' values.
-        outward: From all heads to the output.
-        heads: How many.
-        groups: How many, of heads that follow one another.
-        causal: Whether a token sees only those before it.
+        query: Maps inputs to the heads' queries, concatenated by head.
+        key: Maps inputs to the groups' keys.
+        value: Maps inputs to the groups' values.
+        outward: Maps all heads to the output.
+        heads: The number of heads.
+        groups: The number of groups of consecutive heads.
+        causal: Whether a token attends only to itself and earlier tokens.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class GroupedAttention(nn.Module):
         self.heads, self.groups, self.causal = heads, groups, causal
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, tokens, width) to the same."""
+        """Return the output, (batch, tokens, width), of an input of the same shape."""
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         key, value = (
             layer(x).unflatten(-1, (self.groups, -1)).transpose(1, 2)
@@ -126,11 +126,11 @@ class GroupedAttention(nn.Module):
 
 
 def _mask(mask: Tensor | None, padding: Tensor | None, like: Tensor) -> Tensor | None:
-    """Return what is added to scores (batch, heads, queries, keys), from masks as PyTorch's."""
+    """Return PyTorch's masks as one term added to scores (batch, heads, queries, keys)."""
     if mask is not None and mask.dim() != 2:
         raise UserError(
-            "an attention with fewer heads takes a mask (queries, keys), not one for each of the "
-            "heads that were there before"
+            "an attention with fewer heads takes one mask (queries, keys), not one for each "
+            "original head"
         )
     parts = [] if mask is None else [_added(mask, like)]
     parts += [] if padding is None else [_added(padding, like)[:, None, None]]
@@ -140,7 +140,7 @@ def _mask(mask: Tensor | None, padding: Tensor | None, like: Tensor) -> Tensor |
 
 
 def _added(mask: Tensor, like: Tensor) -> Tensor:
-    """Return a mask as numbers that are added; True leaves out."""
+    """Return a mask as numbers to add to scores; True means that a key is left out."""
     if mask.dtype != torch.bool:
         return mask.to(like.dtype)
     return torch.zeros(mask.shape, dtype=like.dtype, device=like.device).masked_fill(

@@ -1,4 +1,4 @@
-"""What a candidate is: a smaller module with a neighbourhood's interface."""
+"""The interface of candidates, which build smaller modules with a neighbourhood's interface."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from beyondprop.neighbourhoods.calls import Call
 
 
 class Candidate(ABC):
-    """Builds the student of a neighbourhood: a dataclass whose fields say how large it is.
+    """Builds the student of a neighbourhood: a dataclass whose fields set the student's size.
 
     Attributes:
-        name: As people write it, and as it is registered.
+        name: The short name under which it is registered.
     """
 
     name: ClassVar[str]
 
     @abstractmethod
     def build(self, piece: nn.Module, call: Call) -> nn.Module:
-        """Return a student that can be called as the piece is, in the piece's dtype and device.
+        """Return a student with the piece's arguments, dtype and device.
 
-        It begins from the piece's weights where that is possible, and leaves the piece as it is.
+        It starts from the piece's weights if possible, and does not change the piece.
 
         Args:
-            piece: The teacher's, in eval mode.
-            call: One call of it, of one sample: shows the shapes of its inputs and of its output.
+            piece: The teacher's piece, in eval mode.
+            call: A call of the piece with one sample, which shows input and output shapes.
 
         Raises:
-            UserError: There is no such student of this piece; it says why in one sentence.
+            UserError: This piece has no such student; the message gives the reason in one sentence.
         """

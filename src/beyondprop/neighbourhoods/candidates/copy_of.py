@@ -1,4 +1,4 @@
-"""The piece once more: the reference."""
+"""A copy of the piece: the reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from beyondprop.neighbourhoods.candidates.base import Candidate
 
 @dataclass(frozen=True)
 class Copy(Candidate):
-    """The piece as it is: the reference, and what an assembly keeps of the teacher."""
+    """An unchanged copy of the piece: the reference for other candidates."""
 
     name: ClassVar[str] = "copy"
 

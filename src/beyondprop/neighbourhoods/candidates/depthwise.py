@@ -1,4 +1,4 @@
-"""Convolutions of each channel on its own, then of each position on its own."""
+"""Depthwise convolutions, followed by 1 x 1 convolutions."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from beyondprop.neighbourhoods.candidates.students import exchanged, fitting, wr
 
 @dataclass(frozen=True)
 class Depthwise(Candidate):
-    """Each convolution becomes a depthwise one and one of 1 x 1, as in MobileNet.
+    """Replaces each convolution by a depthwise and a 1 x 1 convolution, as in MobileNet.
 
-    For each input channel they begin as the best approximation by one pattern of taps, which the
-    outputs read with a weight each: the largest singular value of (outputs, taps). A convolution
-    stays that has one tap, or that two would have no fewer weights than.
+    For each input channel they start as the best rank-1 approximation of its weights (outputs,
+    taps), by singular value decomposition: one pattern of taps, and one weight for each output. A
+    convolution is not replaced if it has one tap, or if the pair would not have fewer weights.
 
     Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision
     applications", arXiv 1704.04861.
@@ -48,7 +48,7 @@ class Depthwise(Candidate):
 
 
 def _pair(layer: nn.Module) -> nn.Module | None:
-    """Return both convolutions, or None where the layer stays."""
+    """Return both convolutions, or None if the layer is not replaced."""
     if not is_convolution(layer):
         return None
     weight = layer.get_parameter("weight")
@@ -69,13 +69,13 @@ def _pair(layer: nn.Module) -> nn.Module | None:
 
 
 def separated(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return for each input a pattern, and how much of it each output reads, of equal norms.
+    """Return a pattern of taps for each input, and its weight in each output, with equal norms.
 
     Args:
         weight: (outputs, inputs, taps).
 
     Returns:
-        (inputs, taps) and (outputs, inputs), whose product is as near to the weight as can be.
+        (inputs, taps) and (outputs, inputs), whose product approximates the weight best.
     """
     left, values, right = torch.linalg.svd(weight.transpose(0, 1), full_matrices=False)
     root = values[:, :1].sqrt()  # (inputs, 1)

@@ -19,16 +19,16 @@ from beyondprop.registry.limits import Count, PositiveShare
 
 @dataclass(frozen=True)
 class FewerHeads(Candidate):
-    """Each attention keeps its most important heads, with the teacher's weights.
+    """Keeps the most important heads of each attention, with the teacher's weights.
 
     A head's importance is the norm of the product of its value and output projections. Heads that
-    share keys and values are kept or taken out together. Known are `nn.MultiheadAttention` (alone
-    and in PyTorch's transformers), `beyondprop.models.transformer.Attention`, and of Hugging Face
-    the attention of GPT-2 and of Llama and its relatives.
+    share keys and values are kept or removed together. Supported are `nn.MultiheadAttention` (alone
+    and in PyTorch's transformers), `beyondprop.models.transformer.Attention`, and Hugging Face's
+    attention of GPT-2 and of Llama and its relatives.
 
     Args:
-        share: Of the heads that are kept.
-        heads: How many are kept, in place of a share.
+        share: The share of heads to keep.
+        heads: The number of heads to keep, instead of a share.
     """
 
     name: ClassVar[str] = "fewer-heads"
@@ -44,9 +44,9 @@ class FewerHeads(Candidate):
         if not count:
             asked = f"{self.heads} heads" if self.heads else f"a share of {self.share}"
             raise UserError(
-                f"'fewer-heads' with {asked} finds nothing to take out of the "
-                f"{type(piece).__name__}: it looks for attention of PyTorch, of "
-                "beyondprop.models.transformer, of GPT-2 and of Llama's kind with more heads"
+                f"'fewer-heads' with {asked} finds nothing to remove from the "
+                f"{type(piece).__name__}: it looks for attention with more heads of PyTorch, "
+                "beyondprop.models.transformer, GPT-2 or Llama's kind"
             )
         return fitting(self.name, student, call)
 
@@ -62,7 +62,7 @@ class FewerHeads(Candidate):
         return kind.keep(module, best)
 
     def _kept(self, kind: Kind, module: nn.Module) -> int:
-        """Return how many groups of heads that share keys and values are kept."""
+        """Return the number of kept groups of heads that share keys and values."""
         heads, together = kind.heads(module), kind.together(module)
         if self.heads is None:
             return max(1, round(self.share * (heads // together)))

@@ -1,4 +1,4 @@
-"""Students that read one tensor of what a piece gets, and return one."""
+"""Students that read only one of a piece's input tensors, and return one tensor."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from beyondprop.neighbourhoods.calls import Call
 
 
 class OfFirst(nn.Module):
-    """Gives a layer the first of the tensors that it is called with; the others are not read.
+    """Passes only the first of its input tensors to a layer.
 
     Args:
-        layer: From one tensor to one.
-        form: What is returned, with any tensor in the place of the layer's output.
+        layer: Maps one tensor to one tensor.
+        form: The returned structure, with a placeholder tensor for the layer's output.
     """
 
     def __init__(self, layer: nn.Module, form: Any) -> None:
@@ -25,28 +25,28 @@ class OfFirst(nn.Module):
         self.layer, self.form = layer, replaced(form, lambda _: torch.empty(0))
 
     def forward(self, *arguments: Any, **keywords: Any) -> Any:
-        """Return the layer's output of the first tensor, in the form of the piece's output."""
+        """Return the layer's output for the first tensor, in the form of the piece's output."""
         found = self.layer(next(leaves((arguments, keywords))))
         return replaced(self.form, lambda _: found)
 
 
 def ends(name: str, call: Call) -> tuple[Tensor, Tensor]:
-    """Return the first tensor that a piece gets, and the one that it gives.
+    """Return a piece's first input tensor and its output tensor.
 
     Raises:
-        UserError: It gets none of real numbers first, or gives another number than one.
+        UserError: The first input is not a floating-point tensor, or there is not one output.
     """
     given, outputs = call.inputs, call.outputs
     if not given or not given[0].is_floating_point():
         kind = f"one of {given[0].dtype}" if given else "none"
         raise UserError(f"'{name}' needs a first tensor of real numbers: the piece gets {kind}")
     if len(outputs) != 1:
-        raise UserError(f"'{name}' gives one tensor: the piece gives {len(outputs)}")
+        raise UserError(f"'{name}' returns one tensor: the piece returns {len(outputs)}")
     return given[0], outputs[0]
 
 
 def standing(layer: nn.Module, call: Call) -> nn.Module:
-    """Return a module that can be called as the piece is: the layer itself where that will do."""
+    """Return a module with the piece's arguments and output form: the layer itself if it fits."""
     plain = len(call.arguments) == 1 and not call.keywords and call.arguments[0] is call.inputs[0]
     if plain and isinstance(call.output, Tensor):
         return layer

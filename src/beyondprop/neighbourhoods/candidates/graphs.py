@@ -1,4 +1,4 @@
-"""The graphs of a piece: which layer's output reaches which layer, by `torch.fx`."""
+"""The graphs of a piece, traced by `torch.fx`: which layer's output reaches which layer."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from beyondprop.neighbourhoods.candidates.layers import is_transposed
 from beyondprop.neighbourhoods.candidates.students import answer
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
-"""What a module is called with, by position and by name."""
+"""A module's positional and keyword arguments."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What a part of a piece computes.
+    """The computation of a part of a piece.
 
     Attributes:
-        prefix: The part's name in the piece, with a dot behind; empty for the piece itself.
-        graph: Its operations and layers, in their order.
+        prefix: The part's name in the piece and a dot; empty for the piece itself.
+        graph: Its operations and layers, in order.
     """
 
     prefix: str
@@ -39,13 +39,13 @@ class Graph:
 
 @dataclass
 class Traced:
-    """The graphs of a piece, and what of it has none.
+    """The graphs of a piece, and why it could not be traced completely.
 
     Attributes:
-        model: A copy of the piece, which can be looked into.
-        inputs: What each module that runs once is called with, by name.
-        graphs: Of the piece, or of the largest parts of it that could be traced.
-        failed: Why `torch.fx` could not trace the piece as a whole; empty where it could.
+        model: A copy of the piece, for inspection.
+        inputs: The arguments of each module that runs once, by name.
+        graphs: The graph of the piece, or those of its largest parts that could be traced.
+        failed: Why `torch.fx` could not trace the complete piece; empty if it could.
     """
 
     model: nn.Module
@@ -55,9 +55,9 @@ class Traced:
 
 
 def traced(piece: nn.Module, call: Call) -> Traced:
-    """Return the graphs of a piece, of which a copy is run and traced.
+    """Return the graphs of a piece; runs and traces a copy of it.
 
-    A piece whose own code cannot be traced, as it decides by what it gets, is traced in parts.
+    A piece whose own code cannot be traced, because it branches on its inputs, is traced in parts.
     """
     model = copy.deepcopy(piece)
     found = Traced(model, _inputs(model, call))
@@ -66,7 +66,7 @@ def traced(piece: nn.Module, call: Call) -> Traced:
 
 
 def _inputs(model: nn.Module, call: Call) -> dict[str, Inputs]:
-    """Return what each module that runs once in a call is called with."""
+    """Return the arguments of each module that runs once in a call."""
     seen: dict[str, Inputs] = {}
     times: Counter[str] = Counter()
     hooks = []
@@ -84,12 +84,12 @@ def _inputs(model: nn.Module, call: Call) -> dict[str, Inputs]:
 
 
 def _trace(name: str, module: nn.Module, found: Traced) -> None:
-    """Add the graph of a part, or those of the parts within it."""
+    """Add the graph of a part, or the graphs of its children."""
     if name not in found.inputs:
         return
     try:
         graph = Tracer().trace(module, dict(_constants(module, found.inputs[name])))
-    except Exception as error:  # whatever the code of a module does with what is no tensor
+    except Exception as error:  # a module's code may do anything with a value that is not a tensor
         found.failed = found.failed or f"{type(module).__name__}: {' '.join(str(error).split())}"
         for inner, child in module.named_children():
             _trace(f"{name}.{inner}" if name else inner, child, found)
@@ -98,7 +98,7 @@ def _trace(name: str, module: nn.Module, found: Traced) -> None:
 
 
 class Tracer(fx.Tracer):
-    """Looks into all modules but those of PyTorch, and Hugging Face's linear layer."""
+    """Traces into all modules except PyTorch's own and Hugging Face's linear layer."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module stays one node."""
@@ -106,7 +106,7 @@ class Tracer(fx.Tracer):
 
 
 def _constants(module: nn.Module, inputs: Inputs) -> Iterator[tuple[str, Any]]:
-    """Yield the arguments that hold no tensor, by name: the code may decide by them."""
+    """Yield the arguments that hold no tensor, by name, on which the code may branch."""
     arguments, keywords = inputs
     bound = inspect.signature(module.forward).bind(*arguments, **keywords)
     bound.apply_defaults()

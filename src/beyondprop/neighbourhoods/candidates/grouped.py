@@ -1,4 +1,4 @@
-"""Convolutions in groups."""
+"""Grouped convolutions."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from beyondprop.registry.limits import Limits
 
 @dataclass(frozen=True)
 class Grouped(Candidate):
-    """Each convolution becomes one in groups: a group's outputs read the group's inputs alone.
+    """Replaces each convolution by a grouped one: a group's outputs read only the group's inputs.
 
-    It begins with the blocks on the diagonal of the teacher's weights. A convolution stays whose
-    channels cannot be divided into so many groups, as the first one of a network for images.
+    It starts with the diagonal blocks of the teacher's weights. A convolution is not replaced if
+    its channels cannot be divided into the groups, as in the first layer of a network for images.
 
     Args:
-        groups: How many; the weights are divided by it.
+        groups: The number of groups, by which the number of weights is divided.
     """
 
     name: ClassVar[str] = "grouped"

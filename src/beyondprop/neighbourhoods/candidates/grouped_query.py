@@ -23,16 +23,16 @@ LLAMA: Kind = Llama()
 
 @dataclass(frozen=True)
 class GroupedQuery(Candidate):
-    """Groups of heads share keys and values, which begin as the means of the teacher's.
+    """Groups of heads share keys and values, which start as the means of the teacher's.
 
-    Known are `beyondprop.models.transformer.Attention`, and of Hugging Face the attention of Llama
-    and its relatives, which has `num_key_value_groups`. Other attention stays as it is.
+    Supported are `beyondprop.models.transformer.Attention`, and Hugging Face's attention of Llama
+    and its relatives, which has `num_key_value_groups`. Other attention is not changed.
 
     Ainslie et al., "GQA: training generalized multi-query transformer models from multi-head
     checkpoints", EMNLP 2023.
 
     Args:
-        groups: How many, which divides the heads: 1 is multi-query attention.
+        groups: The number of groups, a divisor of the number of heads; 1 is multi-query attention.
     """
 
     name: ClassVar[str] = "grouped-query"
@@ -47,8 +47,8 @@ class GroupedQuery(Candidate):
         if not count:
             raise UserError(
                 f"'grouped-query' with {self.groups} groups finds nothing to share in the "
-                f"{type(piece).__name__}: it looks for attention of beyondprop.models.transformer, "
-                "and of Llama's kind (with num_key_value_groups), with more keys and values"
+                f"{type(piece).__name__}: it looks for attention with more keys and values of "
+                "beyondprop.models.transformer or Llama's kind (with num_key_value_groups)"
             )
         return fitting(self.name, student, call)
 
@@ -61,15 +61,18 @@ class GroupedQuery(Candidate):
             return None
         if pairs % self.groups:
             raise UserError(
-                f"'grouped-query' cannot put keys and values of {pairs} heads into {self.groups} "
-                "groups of one size"
+                f"'grouped-query' cannot divide keys and values of {pairs} heads into "
+                f"{self.groups} groups of equal size"
             )
         make = _grouped if kind is OWN else _regrouped
         return make(module, self.groups)
 
 
 def _grouped(module: Any, groups: int) -> nn.Module:
-    """Return another attention with the weights of `beyondprop.models.transformer.Attention`."""
+    """Return a grouped attention with the weights of a `beyondprop.models.transformer.Attention`.
+
+    Its keys and values are means of the original ones.
+    """
     parts = affine(module.inward).unflatten(0, (3, module.heads, -1))  # (3, heads, w, inputs + 1)
     query = _linear(module.inward, parts[0].flatten(0, 1))
     key, value = (_linear(module.inward, _means(part, groups)) for part in parts[1:])
@@ -90,13 +93,13 @@ def _regrouped(module: Any, groups: int) -> nn.Module:
 
 
 def _means(parts: Tensor, groups: int) -> Tensor:
-    """(heads, width, inputs) to the means of groups, (groups × width, inputs)."""
+    """Return the means of (heads, width, inputs) over groups, (groups × width, inputs)."""
     means: Tensor = parts.unflatten(0, (groups, -1)).mean(1)
     return means.flatten(0, 1)
 
 
 def _linear(layer: nn.Linear, both: Tensor) -> nn.Linear:
-    """Return a layer of these weights, of which the last column is the bias, where it has one."""
+    """Return a layer with these weights, whose last column is the bias, if the layer has one."""
     has = layer.bias is not None
     made = nn.Linear(both.shape[1] - 1, len(both), bias=has, device="meta")
     written(made, layer, weight=both[:, :-1], offset=both[:, -1] if has else None)

@@ -1,4 +1,4 @@
-"""Attention of several libraries, seen alike: its heads, and how to take some out."""
+"""One interface for attention of several libraries: its heads, and how to remove some."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ class Kind(ABC):
 
     @abstractmethod
     def heads(self, module: Any) -> int:
-        """Return how many heads it has."""
+        """Return the number of heads."""
 
     def together(self, module: Any) -> int:
-        """Return how many heads share keys and values, and so are taken out together."""
+        """Return the number of heads that share keys and values, and are removed together."""
         del module
         return 1
 
     @abstractmethod
     def strengths(self, module: Any) -> Tensor:
-        """Return for each head the norm of the product of its value and output projections."""
+        """Return the norm of the product of value and output projections for each head."""
 
     @abstractmethod
     def keep(self, module: Any, kept: Tensor) -> nn.Module:
-        """Return the module with some of its heads, or of the groups of heads that share.
+        """Return the module with only some of its heads, or of its groups that share keys.
 
-        The module itself may be changed.
+        The given module may be changed.
         """
 
 
@@ -55,20 +55,20 @@ class Own(Kind):
     """`beyondprop.models.transformer.Attention`."""
 
     def fits(self, module: nn.Module) -> bool:
-        """Whether it is one."""
+        """Whether a module is one."""
         return type(module) is Attention
 
     def heads(self, module: Attention) -> int:
-        """Return how many it has."""
+        """Return the number of heads."""
         return module.heads
 
     def strengths(self, module: Attention) -> Tensor:
-        """Return them."""
+        """Return the norm for each head."""
         value = affine(module.inward).unflatten(0, (3, -1))[2]
         return strengths(value, matrix(module.outward)[:, :, 0], module.heads)
 
     def keep(self, module: Attention, kept: Tensor) -> nn.Module:
-        """Return it with some of its heads."""
+        """Return the module with only some of its heads."""
         rows = places(kept, module.outward.in_features // module.heads)
         keep_outputs(module.inward, three(rows, module.outward.in_features))
         keep_inputs(module.outward, rows)
@@ -77,10 +77,10 @@ class Own(Kind):
 
 
 class Torch(Kind):
-    """`nn.MultiheadAttention`, without biases that stand for a further token."""
+    """`nn.MultiheadAttention`, without biases that represent an additional token."""
 
     def fits(self, module: nn.Module) -> bool:
-        """Whether it is one."""
+        """Whether a module is one."""
         return (
             type(module) is nn.MultiheadAttention
             and module.bias_k is None
@@ -88,11 +88,11 @@ class Torch(Kind):
         )
 
     def heads(self, module: nn.MultiheadAttention) -> int:
-        """Return how many it has."""
+        """Return the number of heads."""
         return int(module.num_heads)
 
     def strengths(self, module: nn.MultiheadAttention) -> Tensor:
-        """Return them."""
+        """Return the norm for each head."""
         (_, _, value), (_, _, offset) = inward(module)
         both = exact(value)
         if offset is not None:
@@ -100,7 +100,7 @@ class Torch(Kind):
         return strengths(both, exact(module.out_proj.weight), module.num_heads)
 
     def keep(self, module: nn.MultiheadAttention, kept: Tensor) -> nn.Module:
-        """Return another module: this one's heads always fill its width together."""
+        """Return a new module, as the heads of this class always fill its width together."""
         rows = places(kept, module.head_dim)
         query, key, value = (
             _linear(module.out_proj, weight[rows], None if offset is None else offset[rows])
@@ -115,7 +115,7 @@ class GPT2(Kind):
     """Self-attention of Hugging Face's GPT-2."""
 
     def fits(self, module: Any) -> bool:
-        """Whether it has the layers and counts of one."""
+        """Whether a module has the layers and counts of one."""
         layers = (getattr(module, name, None) for name in ("c_attn", "c_proj"))
         counts = (getattr(module, name, None) for name in ("num_heads", "head_dim", "split_size"))
         return (
@@ -126,16 +126,16 @@ class GPT2(Kind):
         )
 
     def heads(self, module: Any) -> int:
-        """Return how many it has."""
+        """Return the number of heads."""
         return int(module.num_heads)
 
     def strengths(self, module: Any) -> Tensor:
-        """Return them."""
+        """Return the norm for each head."""
         value = affine(module.c_attn).unflatten(0, (3, -1))[2]
         return strengths(value, matrix(module.c_proj)[:, :, 0], module.num_heads)
 
     def keep(self, module: Any, kept: Tensor) -> nn.Module:
-        """Return it with some of its heads."""
+        """Return the module with only some of its heads."""
         rows = places(kept, module.head_dim)
         keep_outputs(module.c_attn, three(rows, module.split_size))
         keep_inputs(module.c_proj, rows)
@@ -145,10 +145,10 @@ class GPT2(Kind):
 
 
 class Llama(Kind):
-    """Attention as Hugging Face's Llama has it, and Mistral, Qwen, Gemma and others."""
+    """Attention of Hugging Face's Llama, Mistral, Qwen, Gemma and others."""
 
     def fits(self, module: Any) -> bool:
-        """Whether it has the layers and counts of one."""
+        """Whether a module has the layers and counts of one."""
         layers = [getattr(module, f"{name}_proj", None) for name in "qkvo"]
         counts = (getattr(module, name, None) for name in ("head_dim", "num_key_value_groups"))
         return (
@@ -160,22 +160,22 @@ class Llama(Kind):
         )
 
     def heads(self, module: Any) -> int:
-        """Return how many it has."""
+        """Return the number of heads."""
         return int(module.q_proj.out_features // module.head_dim)
 
     def together(self, module: Any) -> int:
-        """Return how many share keys and values."""
+        """Return the number of heads that share keys and values."""
         return int(module.num_key_value_groups)
 
     def strengths(self, module: Any) -> Tensor:
-        """Return them."""
+        """Return the norm for each head."""
         shared = module.num_key_value_groups
         value = affine(module.v_proj).unflatten(0, (-1, module.head_dim))
         value = value.repeat_interleave(shared, 0).flatten(0, 1)
         return strengths(value, matrix(module.o_proj)[:, :, 0], self.heads(module))
 
     def keep(self, module: Any, kept: Tensor) -> nn.Module:
-        """Return it with some of its groups of heads."""
+        """Return the module with only some of its groups of heads."""
         rows = places(kept, module.head_dim * module.num_key_value_groups)
         keep_outputs(module.q_proj, rows)
         keep_inputs(module.o_proj, rows)
@@ -188,16 +188,16 @@ class Llama(Kind):
 
 
 KINDS: tuple[Kind, ...] = (Own(), Torch(), GPT2(), Llama())
-"""Those that are known."""
+"""The supported kinds."""
 
 
 def kind_of(module: nn.Module) -> Kind | None:
-    """Return which kind of attention a module is, if it is one."""
+    """Return a module's kind of attention, or None if it is not a supported one."""
     return next((kind for kind in KINDS if kind.fits(module)), None)
 
 
 def inward(module: nn.MultiheadAttention) -> tuple[list[Tensor], list[Tensor | None]]:
-    """Return the weights and the biases by which queries, keys and values are made."""
+    """Return the weights and the biases of queries, keys and values."""
     joint: Tensor | None = module.in_proj_weight
     offset: Tensor | None = module.in_proj_bias
     names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
@@ -211,39 +211,39 @@ def affine(layer: nn.Module) -> Tensor:
 
 
 def strengths(value: Tensor, outward: Tensor, heads: int) -> Tensor:
-    """Return for each head the norm of the product of its projections (heads,).
+    """Return the norm of the product of the projections for each head, (heads,).
 
     Args:
         value: (heads × width, inputs).
         outward: (outputs, heads × width).
-        heads: How many.
+        heads: The number of heads.
     """
     own = outward.unflatten(1, (heads, -1)).transpose(0, 1)  # (heads, outputs, width)
     into = value.unflatten(0, (heads, -1))  # (heads, width, inputs)
-    # The norm of a product, without the product: only matrices (width, width) are made.
+    # The norm of a product, without the product: only (width, width) matrices are computed.
     squares: Tensor = ((own.mT @ own) * (into @ into.mT)).sum((1, 2))
     return squares.clamp(min=0).sqrt()
 
 
 def places(heads: Tensor, width: int) -> Tensor:
-    """Return the places of the numbers of heads that stand one behind another."""
+    """Return the row indices of heads, each of this width, in a concatenation of all heads."""
     return (heads[:, None] * width + torch.arange(width)).flatten()
 
 
 def three(rows: Tensor, size: int) -> Tensor:
-    """Return places in queries, keys and values that stand one behind another, `size` each."""
+    """Return row indices in concatenated queries, keys and values with `size` rows each."""
     return torch.cat([part * size + rows for part in range(3)])
 
 
 def tell(module: nn.Module, names: tuple[str, ...], count: int) -> None:
-    """Write a count where the module has it."""
+    """Set those of the named integer attributes that the module has."""
     for name in names:
         if isinstance(getattr(module, name, None), int):
             setattr(module, name, count)
 
 
 def _linear(layer: nn.Linear, weight: Tensor, offset: Tensor | None) -> nn.Linear:
-    """Return a linear layer of these weights, in the form of another."""
+    """Return a linear layer with these weights, in the dtype and on the device of another."""
     made = nn.Linear(weight.shape[1], weight.shape[0], bias=offset is not None, device="meta")
     written(made, layer, weight=weight, offset=offset)
     return made

@@ -1,4 +1,4 @@
-"""The piece left out."""
+"""Leaves the piece out."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from beyondprop.neighbourhoods.candidates.first import ends, standing
 
 @dataclass(frozen=True)
 class Identity(Candidate):
-    """Nothing at all: what comes in goes out, where both have one shape.
+    """Returns its input unchanged, where the piece's output has the input's shape.
 
-    Of several tensors that come in, the first goes out. It has no parameters: nothing is trained.
+    If there are several input tensors, it returns the first. It has no parameters to train.
     """
 
     name: ClassVar[str] = "identity"
@@ -27,7 +27,7 @@ class Identity(Candidate):
         before, after = ends(self.name, call)
         if (before.shape, before.dtype) != (after.shape, after.dtype):
             raise UserError(
-                f"'identity' needs an output of the input's shape and dtype: the piece makes "
+                f"'identity' needs an output of the input's shape and dtype: the piece returns "
                 f"{tuple(after.shape)} of {after.dtype} from {tuple(before.shape)} of "
                 f"{before.dtype}"
             )

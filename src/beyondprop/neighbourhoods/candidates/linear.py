@@ -1,4 +1,4 @@
-"""One linear map in the place of the piece."""
+"""One linear map that replaces the piece."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from beyondprop.registry import check_fields
 from beyondprop.shapes import MIXED, axes_of, channels_first
 
 CONVOLUTIONS: dict[int, type[nn.Module]] = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
-"""By the number of axes of what they take."""
+"""Convolutions by the number of axes of their inputs."""
 
 
 @dataclass(frozen=True)
 class Linear(Candidate):
-    """One linear layer on the features, or one 1 x 1 convolution where maps come in and go out.
+    """One linear layer on the features, or one 1 x 1 convolution from maps to maps.
 
-    Where fewer positions go out than come in, the convolution takes every second one, say. Maps
-    that go out as features are flattened first. It begins from scratch: the weights are drawn, the
-    biases are zero.
+    If the output has fewer positions than the input, the convolution has a stride. From maps to
+    features, the maps are flattened first. It starts from scratch, with random weights and zero
+    biases.
 
     Args:
-        seed: Of the weights.
+        seed: The seed of the weights.
     """
 
     name: ClassVar[str] = "linear"
@@ -41,7 +41,7 @@ class Linear(Candidate):
         check_fields(self)
 
     def build(self, piece: nn.Module, call: Call) -> nn.Module:
-        """Return a layer with weights that are uniform and keep a signal's variance."""
+        """Return a layer with uniform random weights that preserve a signal's variance."""
         before, after = ends(self.name, call)
         layer = _layer(piece, before, after)
         core = layer[-1] if isinstance(layer, nn.Sequential) else layer
@@ -55,7 +55,7 @@ class Linear(Candidate):
 
 
 def _layer(piece: nn.Module, before: Tensor, after: Tensor) -> nn.Module:
-    """Return the layer with any weights."""
+    """Return the layer, not initialized."""
     made = {"dtype": after.dtype, "device": after.device}
     layer: nn.Module
     if before.dim() > 3 and after.dim() == 2:
@@ -74,18 +74,18 @@ def _layer(piece: nn.Module, before: Tensor, after: Tensor) -> nn.Module:
         layer = skip_init(nn.Linear, before.shape[-1], after.shape[-1], **made)
         return layer
     raise UserError(
-        "'linear' keeps the positions, takes every second (third, ...) of them, or flattens maps "
+        "'linear' keeps the positions, uses every second (third, ...) of them, or flattens maps "
         f"to features: none of these leads from {tuple(before.shape)} to {tuple(after.shape)}"
     )
 
 
 def _are_maps(piece: nn.Module, after: Tensor) -> bool:
-    """Whether channels come before positions in what a piece gives."""
+    """Whether channels come before positions in a piece's output."""
     axes = axes_of([piece])
     if axes == MIXED and after.dim() > 3:
         raise UserError(
-            "'linear' must know where channels are, and layers of this piece differ in that: name "
-            "a part of the model that ends in a convolution or its norm, or give a piece of your "
-            "own"
+            "'linear' must know which axis holds channels, and layers of this piece differ in "
+            "that: name a part of the model that ends in a convolution or its norm, or use your "
+            "own candidate"
         )
     return channels_first(after, axes)

@@ -1,4 +1,4 @@
-"""Layers as products of two narrow ones."""
+"""Layers factored into two narrow ones."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from beyondprop.registry.limits import PositiveShare
 
 @dataclass(frozen=True)
 class LowRank(Candidate):
-    """Each linear layer and each convolution becomes two, with few features between them.
+    """Replaces each linear layer and each convolution by two, with few features between them.
 
-    They begin as the best approximation of that rank: the largest singular values of the weight,
-    (outputs, inputs × taps). The first of two convolutions has the taps, the second one is 1 x 1.
-    A layer stays where two would have no fewer weights.
+    They start as the best approximation of that rank: the largest singular values of the weight,
+    (outputs, inputs × taps). The first of two convolutions has the taps, the second is 1 x 1. A
+    layer is not replaced if the pair would not have fewer weights.
 
     Args:
-        share: Of the rank that a layer can have at most, the lesser of its outputs and its inputs
-            (× taps).
+        share: The rank as a share of the layer's largest possible rank, the smaller of its outputs
+            and its inputs (× taps).
     """
 
     name: ClassVar[str] = "low-rank"
@@ -64,7 +64,7 @@ class LowRank(Candidate):
 
 
 def pair(layer: nn.Module, rank: int) -> nn.Sequential:
-    """Return two layers whose product is the best approximation of a layer of that rank."""
+    """Return two layers whose product is the best approximation of a layer with this rank."""
     left, right = factors(matrix(layer).flatten(1), rank)
     outputs, inputs = sizes(layer)
     if is_linear(layer):

@@ -1,4 +1,4 @@
-"""Layers with fewer channels between them."""
+"""Fewer channels between the layers of a piece."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from beyondprop.registry.limits import PositiveShare
 
 @dataclass(frozen=True)
 class Narrower(Candidate):
-    """Fewer channels inside: those that only layers within the piece write and read.
+    """Prunes inner channels, which only layers within the piece write and read.
 
-    Between such layers there may be what treats each channel on its own: activations, batch norms,
-    pooling, dropout, depthwise convolutions, flattening, sums and products with other such layers.
-    The widths of the piece's input and output stay, and so does what a skip connection carries. The
-    most important channels are kept, with the teacher's weights. A channel's importance is the norm
-    of all weights that write it, the bias among them and the scale of a batch norm folded in, times
-    the norm of all weights that read it.
+    Operations that treat each channel separately may come between these layers: activations, batch
+    norms, pooling, dropout, depthwise convolutions, flattening, sums and products with other such
+    layers. The widths of the piece's input and output do not change, nor do those of skip
+    connections. The most important channels are kept, with the teacher's weights. A channel's
+    importance is the norm of all weights that write it, including the bias and with the scale of a
+    batch norm folded in, times the norm of all weights that read it.
 
     Args:
-        share: Of the channels that are kept, in each place; 1 keeps all.
+        share: The share of channels to keep in each place; 1 keeps all.
     """
 
     name: ClassVar[str] = "narrower"
@@ -54,11 +54,11 @@ class Narrower(Candidate):
         """Return a copy of the piece with fewer channels inside."""
         places, failed = _places(piece, call)
         if not places:
-            why = f"; torch.fx could not trace it as a whole ({failed[:200]})" if failed else ""
+            why = f"; torch.fx could not trace all of it ({failed[:200]})" if failed else ""
             raise UserError(
-                f"'narrower' finds no two layers in the {type(piece).__name__} between which "
-                "channels run that nothing else reads, through activations, batch norms, pooling "
-                f"or dropout alone{why}"
+                f"'narrower' finds no channels to remove in the {type(piece).__name__}: they must "
+                "run from layer to layer through only activations, batch norms, pooling or "
+                f"dropout, and nothing else may read them{why}"
             )
         student = learning_copy(piece)
         for run in places:
@@ -67,13 +67,13 @@ class Narrower(Candidate):
 
 
 def _places(piece: nn.Module, call: Call) -> tuple[list[Run], str]:
-    """Return the runs of a piece, and why it was not traced as a whole; keep no copy of it."""
+    """Return the runs of a piece, and why it was not traced completely; the copy is freed."""
     found = traced(piece, call)
     return runs(found), found.failed
 
 
 def narrow(model: nn.Module, run: Run, count: int) -> None:
-    """Keep the most important channels of a run, in their order."""
+    """Keep the most important channels of a run, in their original order."""
     kept = importance(model, run).argsort(descending=True, stable=True)[:count].sort().values
     for name in run.writers:
         keep_outputs(model.get_submodule(name), kept)
@@ -104,7 +104,7 @@ def importance(model: nn.Module, run: Run) -> Tensor:
 
 
 def _rows(layer: nn.Module, norm: nn.Module | None) -> Tensor:
-    """Return each output's weights and bias (outputs, weights + 1), as a norm scales them."""
+    """Return each output's weights and bias (outputs, weights + 1), with a norm folded in."""
     weights, offset = matrix(layer).flatten(1), bias(layer)
     if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
         scale, shift = torch.ones_like(offset), torch.zeros_like(offset)

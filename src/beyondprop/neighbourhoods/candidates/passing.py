@@ -1,4 +1,4 @@
-"""What changes no channel by another: such operations may stand between two narrowed layers."""
+"""Operations that do not mix channels, which may come between two narrowed layers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ METHODS = {
 
 
 def is_elementwise(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether a node computes each number from those in the same place, or drops some."""
+    """Whether a node computes each number from those at the same position, or drops some."""
     if isinstance(module, nn.PReLU):
         return module.num_parameters == 1
     if module is not None:
@@ -51,14 +51,14 @@ def is_elementwise(node: fx.Node, module: nn.Module | None) -> bool:
 
 
 def is_pool(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether a node joins or adds positions of each channel on its own."""
+    """Whether a node pools or pads the positions of each channel separately."""
     if module is not None:
         return isinstance(module, POOLS)
     return node.op == "call_function" and node.target in POOLING
 
 
 def is_flatten(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether a node flattens maps to features, those of a channel one behind another."""
+    """Whether a node flattens maps to features, channel by channel."""
     if module is not None:
         return isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1)
     if node.target is not torch.flatten and (node.op, node.target) != ("call_method", "flatten"):

@@ -1,4 +1,4 @@
-"""Layers that can be narrowed together: those that write some channels and those that read them."""
+"""Layers that can be narrowed together, because they write or read the same channels."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Run:
     """Channels that nothing else reads, by the names of layers in the piece.
 
     Attributes:
-        channels: How many.
-        writers: Layers whose outputs they are, summed or multiplied where there are several.
-        between: Norms and depthwise convolutions of them, with what each takes directly from a
-            writer: its name, else nothing.
-        readers: Layers whose inputs they are, with how many inputs each channel is.
+        channels: The number of channels.
+        writers: Layers that output the channels, summed or multiplied if there are several.
+        between: Norms and depthwise convolutions of the channels, each with the name of the writer
+            that it reads directly and alone, or an empty name.
+        readers: Layers that read the channels, each with its number of inputs for one channel.
     """
 
     channels: int
@@ -40,14 +40,14 @@ class Run:
 
 
 class Form(Enum):
-    """Where a tensor has its channels."""
+    """The axis of a tensor's channels."""
 
     MAPS = auto()
     """In the second axis."""
     ROWS = auto()
     """In the last axis."""
     FLAT = auto()
-    """In the last axis, each as the values of its positions."""
+    """In the last axis, where each channel covers the values of all its positions."""
 
 
 def runs(traced: Traced) -> list[Run]:
@@ -56,7 +56,7 @@ def runs(traced: Traced) -> list[Run]:
     found = [run for each in traced.graphs for run in Finder(each, traced, modules).runs()]
     used = {name for run in found for name in run.writers}
     for name, module in traced.model.named_modules():
-        # Their own code decides by the shape of what they get, so it cannot be traced.
+        # Their own code branches on input shapes, so it cannot be traced.
         if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
             first, second = (f"{name}.{own}" if name else own for own in ("linear1", "linear2"))
             if first in modules and second in modules and first not in used:
@@ -77,9 +77,9 @@ class Finder:
     """Finds the runs in one graph.
 
     Attributes:
-        graph: It.
-        traced: The whole piece.
-        modules: Those that run once, with weights of their own, by name.
+        graph: The graph.
+        traced: The complete piece.
+        modules: Modules that run once and share no weights, by name.
     """
 
     graph: Graph
@@ -87,7 +87,7 @@ class Finder:
     modules: dict[str, nn.Module]
 
     def runs(self) -> Iterator[Run]:
-        """Yield the runs, in the order of what reads them."""
+        """Yield the runs, in the order of their readers."""
         done: set[fx.Node] = set()
         for node in self.graph.graph.nodes:
             if self.is_layer(node) and node not in done:
@@ -104,28 +104,28 @@ class Finder:
         return self.traced.model.get_submodule(self.graph.name(node)) if called else None
 
     def own(self, node: fx.Node) -> nn.Module | None:
-        """Return the module that a node calls if it can be cut, else None."""
+        """Return the module that a node calls if it can be pruned, else None."""
         return self.modules.get(self.graph.name(node)) if node.op == "call_module" else None
 
     def is_layer(self, node: fx.Node) -> bool:
-        """Whether a node is a layer that can be cut."""
+        """Whether a node is a layer that can be pruned."""
         found = self.own(node)
         return found is not None and is_layer(found)
 
     def is_norm(self, node: fx.Node) -> bool:
-        """Whether a node is a norm or convolution of each channel on its own that can be cut."""
+        """Whether a node is a norm or depthwise convolution that can be pruned."""
         found = self.own(node)
         return found is not None and (type(found) in NORMS or is_depthwise(found))
 
     def passes(self, node: fx.Node) -> bool:
-        """Whether a node's output has the channels of its inputs."""
+        """Whether a node's output has the same channels as its inputs."""
         module = self.module(node)
         return self.is_norm(node) or any(
             kind(node, module) for kind in (is_elementwise, is_pool, is_flatten)
         )
 
     def channels(self, start: fx.Node) -> Channels | None:
-        """Return the nodes with the channels of one; None where something else has a part."""
+        """Return the nodes that share a node's channels; None if another operation uses them."""
         found, left = Channels(), [start]
         while left:
             node = left.pop()
@@ -144,7 +144,7 @@ class Finder:
         return found
 
     def run(self, found: Channels) -> Run | None:
-        """Return the run of these channels; None where their axes or counts are at odds."""
+        """Return the run of these channels; None if their axes or counts don't match."""
         forms = self.forms(found)
         writers = [node for node in found.values if self.is_layer(node)]
         counts = {sizes(self.modules[self.graph.name(node)])[0] for node in writers}
@@ -163,7 +163,7 @@ class Finder:
         return Run(count, names, between, readers)
 
     def forms(self, found: Channels) -> dict[fx.Node, Form] | None:
-        """Return where each value has its channels; None where a layer takes them elsewhere."""
+        """Return each value's channel axis; None if a layer reads channels from another axis."""
         forms: dict[fx.Node, Form] = {}
         for node in (each for each in self.graph.graph.nodes if each in found.values):
             form = self.form(node, {forms[each] for each in read(node) if each in forms})
@@ -177,7 +177,7 @@ class Finder:
         return forms
 
     def form(self, node: fx.Node, before: set[Form]) -> Form | None:
-        """Return where a value has its channels, of where its inputs have them."""
+        """Return a value's channel axis, given those of its inputs."""
         module = self.module(node)
         if module is not None and self.is_layer(node):
             kind = Form.ROWS if is_linear(module) else Form.MAPS
@@ -195,17 +195,17 @@ class Finder:
         return form
 
     def batched(self, node: fx.Node) -> bool:
-        """Whether what a convolution gets has a first axis for samples; a linear layer is free."""
+        """Whether a convolution's input has a batch axis; always true for a linear layer."""
         module = self.modules[self.graph.name(node)]
         dims = module.get_parameter("weight").dim()
         return is_linear(module) or self.input(node).dim() == dims
 
     def input(self, node: fx.Node) -> Tensor:
-        """Return what a module gets in the call."""
+        """Return a module's first input tensor in the call."""
         return next(leaves(self.traced.inputs[self.graph.name(node)]))
 
     def only_writer(self, norm: fx.Node) -> str:
-        """Return the layer that a norm alone reads, if there is one."""
+        """Return the layer that only this norm reads, or an empty name."""
         (before,) = read(norm)
         alone = self.is_layer(before) and set(before.users) == {norm}
         return self.graph.name(before) if alone else ""

@@ -1,4 +1,4 @@
-"""The piece as a slot machine."""
+"""The piece converted to a slot machine."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from beyondprop.slots.convert import convert
 class SlotMachine(Candidate):
     """Each weight becomes a choice among fixed random values; see `beyondprop.slots.convert`.
 
-    It begins from scratch: values and first choices are drawn, and nothing of the teacher's weights
-    is in them. Its layers and their widths are the piece's. It learns under `slots.drive`.
+    It starts from scratch: values and first choices are drawn and do not depend on the teacher's
+    weights. Its layers and their widths are those of the piece. It learns under `slots.drive`.
 
     Args:
-        slots: How many values each weight can have.
-        biases: Whether biases, and what norms scale and shift by, are kept and learn as ever.
-        seed: Of the values.
+        slots: The number of values that each weight can have.
+        biases: Whether biases and the parameters of norms are kept and learn as usual.
+        seed: The seed of the values.
     """
 
     name: ClassVar[str] = "slot-machine"
@@ -38,7 +38,7 @@ class SlotMachine(Candidate):
         check_fields(self)
 
     def build(self, piece: nn.Module, call: Call) -> nn.Module:
-        """Return a copy of the piece that was converted."""
+        """Return a converted copy of the piece."""
         student = learning_copy(piece)
         convert(student, self.slots, seed=self.seed, biases=self.biases)
         return fitting(self.name, student, call)

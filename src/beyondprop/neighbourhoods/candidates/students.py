@@ -1,4 +1,4 @@
-"""What candidates share: a copy of the piece, layers exchanged in it, and a check that it fits."""
+"""Parts that candidates share: replacing layers in a copy of the piece, and checking the result."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from beyondprop.neighbourhoods.calls import Call, copied
 from beyondprop.registry.limits import Limits
 
 Seed = Annotated[int, Limits(0, 2**63 - 1)]
-"""Decides what a candidate draws."""
+"""The seed of a candidate's random numbers."""
 
 
 def free(module: nn.Module) -> dict[str, nn.Module]:
-    """Return the modules inside whose own weights can be cut, by name; a shared one once.
+    """Return the inner modules whose own weights can be pruned, by name; each module once.
 
-    Left out are those that share a weight with another module, those whose weight is made of other
-    parameters, as by `weight_norm`, and those with weights that are no real numbers.
+    It leaves out modules that share a weight with another module, whose weight is computed from
+    other parameters (as by `weight_norm`), or whose weights are not floating-point numbers.
     """
     owners = Counter(
         id(parameter) for inner in module.modules() for parameter in inner.parameters(recurse=False)
@@ -42,12 +42,12 @@ def free(module: nn.Module) -> dict[str, nn.Module]:
 def exchanged(
     student: nn.Module, change: Callable[[nn.Module], nn.Module | None]
 ) -> tuple[nn.Module, int]:
-    """Return a student with other modules in the place of some, and how many were replaced.
+    """Return a student with some of its modules replaced, and the number of replacements.
 
     Args:
-        student: It is changed, unless it is replaced as a whole.
-        change: Returns what replaces a module, or None where it stays. It is asked once for each
-            module whose weights can be cut. Within what is replaced nothing else is.
+        student: Changed in place, unless it is itself replaced.
+        change: Returns a module's replacement, or None to keep it. It is called once for each
+            module whose weights can be pruned, but not within replaced modules.
     """
     made: dict[int, nn.Module] = {}
     inside: set[int] = set()
@@ -70,9 +70,9 @@ def exchanged(
 
 
 def unfuse(student: nn.Module) -> None:
-    """Have PyTorch's transformers call their layers, also where no gradient is asked for.
+    """Make PyTorch's transformers call their layers even when gradients are disabled.
 
-    There they otherwise pass the weights that layers of theirs have by name to a fused kernel.
+    Otherwise they read the weights of their layers by name and pass them to a fused kernel.
     """
     for module in student.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
@@ -82,41 +82,41 @@ def unfuse(student: nn.Module) -> None:
 
 
 def fitting(name: str, student: nn.Module, call: Call) -> nn.Module:
-    """Return a student that gives what the piece gives, but for the values.
+    """Return a student after checking that its output has the form of the piece's output.
 
     Args:
-        name: Of the candidate.
-        student: In eval mode.
+        name: The name of the candidate.
+        student: The student, in eval mode.
         call: One call of the piece.
 
     Raises:
-        UserError: It fails when it is called, or gives something of another form.
+        UserError: The student fails when it is called, or its output has another form.
     """
     try:
         given = answer(student, call)
-    except Exception as error:  # whatever the code of the piece does with another layer in it
+    except Exception as error:  # the piece's code may do anything with a replaced layer
         raise UserError(
-            f"'{name}' cannot be built of this {type(student).__name__}: its own code relies on "
+            f"'{name}' cannot be built from this {type(student).__name__}: its own code relies on "
             f"what was replaced ({' '.join(f'{type(error).__name__}: {error}'.split())[:200]})"
         ) from error
     wanted, found = ([_form(each) for each in leaves(value)] for value in (call.output, given))
     if wanted != found:
         raise UserError(
-            f"'{name}' cannot be built of this {type(student).__name__}: it would return "
+            f"'{name}' cannot be built from this {type(student).__name__}: it would return "
             f"{_words(found)}, not {_words(wanted)}"
         )
     return student
 
 
 def answer(module: nn.Module, call: Call) -> Any:
-    """Return what a module makes of a call's inputs, which stay as they are, without gradients."""
+    """Return a module's output for copies of a call's inputs, without gradients."""
     arguments, keywords = copied((call.arguments, dict(call.keywords)))
     with torch.no_grad():
         return module(*arguments, **keywords)
 
 
 def like(new: Tensor, old: Tensor) -> Tensor:
-    """Return a tensor in the dtype, on the device and with the order in memory of another."""
+    """Return a tensor with the dtype, device and memory format of another."""
     made = new.to(old.device, old.dtype)
     last = old.dim() == new.dim() == 4 and old.is_contiguous(memory_format=torch.channels_last)
     if last and not old.is_contiguous():
@@ -127,7 +127,7 @@ def like(new: Tensor, old: Tensor) -> Tensor:
 def written(
     layer: nn.Module, like_layer: nn.Module, weight: Tensor, offset: object = None
 ) -> nn.Module:
-    """Return a new layer with a weight, and a bias if any, in the form of another layer's."""
+    """Return a new layer with a weight and an optional bias, in the dtype of another layer's."""
     old = like_layer.get_parameter("weight")
     for name, value in (("weight", weight), ("bias", offset)):
         if isinstance(value, Tensor):

@@ -1,1 +1,1 @@
-"""What a projection costs, and which one to choose."""
+"""The cost of projections, and the choice of one."""

@@ -1,4 +1,4 @@
-"""A guide that picks: which projection is the cheapest for given widths on this machine."""
+"""Chooses the cheapest projection for given widths on this machine."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -30,13 +30,13 @@ ALL: tuple[ProjectionMaker, ...] = (*FULL, Sketched, Sparse, LowRank)
 
 @dataclass(frozen=True)
 class ProjectionCost:
-    """What a projection is expected to cost, in float32.
+    """The expected cost of a projection, in float32.
 
     Attributes:
-        projection: Which one.
-        seconds: Of one projection of the batch, after the first, which draws what is kept.
-        stored: Bytes kept between projections.
-        peak: Bytes at the most while it is drawn and used, the batch's input and output included.
+        projection: The projection.
+        seconds: The time of one projection of the batch, after the first, which draws numbers.
+        stored: Bytes stored between projections.
+        peak: The peak in bytes while it is drawn and used, including the batch's input and output.
     """
 
     projection: Projection
@@ -59,17 +59,18 @@ def choose(
     Args:
         in_features: Width of the input.
         out_features: Width of the output.
-        batch: How many inputs are projected at a time.
-        device: Where they are.
-        kinds: Which to choose among, each called with ``seed=``: classes, or for other settings
-            ``functools.partial(Dense, shared=True)`` and the like. By default those of full rank:
-            `Dense`, `Signs`, `Streamed` and `Hadamard`. Of two as fast the first one is chosen.
-        seed: What the chosen projection is seeded with.
-        memory: Bytes that it may take, input and output included. Default: half of what is free.
+        batch: The number of inputs projected together.
+        device: The device of the inputs.
+        kinds: The kinds to choose from, each called with ``seed=``: classes, or with other
+            settings, for example, ``functools.partial(Dense, shared=True)``. By default those of
+            full rank: `Dense`, `Signs`, `Streamed` and `Hadamard`. In a tie, the first is chosen.
+        seed: The seed of the chosen projection.
+        memory: Bytes that it may use, including input and output; by default half of the free
+            memory.
 
     Raises:
-        UserError: None fits, or the widths, the batch, the device, a kind, the seed or the memory
-            cannot be used.
+        UserError: No projection fits, or the widths, the batch, the device, a kind, the seed or the
+            memory cannot be used.
     """
     table = costs(in_features, out_features, batch, device, kinds, seed)
     limit = free_bytes(torch.device(device)) * ROOM.share if memory is None else _bytes(memory)
@@ -79,10 +80,10 @@ def choose(
 def first_that_fits(
     table: Sequence[ProjectionCost], m: int, n: int, batch: int, limit: float
 ) -> ProjectionCost:
-    """Return the first of the costs of projections from ``m`` to ``n`` that fits in memory.
+    """Return the first cost, among projections from ``m`` to ``n``, that fits in memory.
 
     Raises:
-        UserError: None does.
+        UserError: No projection fits.
     """
     for cost in table:
         if cost.peak <= limit:
@@ -90,7 +91,7 @@ def first_that_fits(
     least = min(table, key=lambda cost: cost.peak)
     raise UserError(
         f"no projection from {m:,} to {n:,} numbers, batch {batch}, fits in {size(limit)}: "
-        f"{least.projection.name} takes the least, {size(least.peak)}; take a smaller "
+        f"{least.projection.name} takes the least, {size(least.peak)}; use a smaller "
         "batch, other kinds or more memory"
     )
 
@@ -103,18 +104,18 @@ def costs(
     kinds: Sequence[ProjectionMaker] = ALL,
     seed: int = 0,
 ) -> list[ProjectionCost]:
-    """Return what each kind is expected to cost, the fastest first, whether it fits or not.
+    """Return the expected cost of each kind, fastest first, whether or not it fits in memory.
 
-    The work of each is counted, and how long a unit of work takes is measured on the device when
-    this is first called in a process (and again for other threads): a fraction of a second.
+    The work of each is counted; the time of a unit of work is measured on the device at the first
+    call in a process (and again for another number of threads), in a fraction of a second.
 
     Args:
         in_features: Width of the input.
         out_features: Width of the output.
-        batch: How many inputs are projected at a time.
-        device: Where they are.
+        batch: The number of inputs projected together.
+        device: The device of the inputs.
         kinds: As for `choose`; by default all that have a formula.
-        seed: What the projections are seeded with.
+        seed: The seed of the projections.
 
     Raises:
         UserError: The widths, the batch, the device, a kind or the seed cannot be used.
@@ -135,17 +136,17 @@ def _made(kinds: Any, seed: int) -> list[Projection]:
     """Return a projection of each kind.
 
     Raises:
-        UserError: There is none, or a kind or the seed cannot be used.
+        UserError: There are no kinds, or a kind or the seed cannot be used.
     """
     if not isinstance(kinds, Collection):
         raise UserError(f"kinds= is a list, such as [Dense, Signs], not {kinds!r}")
     if not kinds:
-        raise UserError("there is nothing to choose among: give at least one of kinds=")
+        raise UserError("there is nothing to choose from: give at least one of kinds=")
     for kind in kinds:
         if not callable(kind):
             raise UserError(
-                f"kinds= has classes, such as Dense, or with settings functools.partial(Dense, "
-                f"shared=True), not {kind!r}"
+                f"kinds= takes classes, such as Dense, or for other settings "
+                f"functools.partial(Dense, shared=True), not {kind!r}"
             )
     return [kind(seed=seed) for kind in kinds]
 
@@ -154,7 +155,7 @@ def _bytes(memory: Any) -> float:
     """Return a number of bytes.
 
     Raises:
-        UserError: It is none.
+        UserError: The argument is not a number of bytes.
     """
     found = float(memory) if isinstance(memory, Real) else -1.0
     if not found >= 0:
@@ -168,7 +169,7 @@ def cost_of(
     """Return the expected cost of projecting this many rows from ``m`` to ``n`` numbers.
 
     Raises:
-        UserError: It is of a kind whose work is not known.
+        UserError: The work of this kind is not known.
     """
     needed = work(projection, m, n, rows, device)
     if needed is None:
@@ -180,10 +181,10 @@ def cost_of(
 
 
 def usable(device: str | torch.device) -> torch.device:
-    """Return a device.
+    """Return a device, after checking that it can be used.
 
     Raises:
-        UserError: It cannot be used here.
+        UserError: The device cannot be used here.
     """
     try:
         place = torch.device(device)

@@ -1,4 +1,4 @@
-"""How much memory is free, and whether what is drawn fits."""
+"""The free memory, and a check that a matrix fits before it is drawn."""
 
 import math
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ GROUP = Path("/sys/fs/cgroup")
 
 @dataclass
 class Room:
-    """The default fraction of the free memory that a projection may use.
+    """The fractions of the free memory that projections may use.
 
     Attributes:
-        share: One that is chosen for the user.
-        most: One that the user has named, while its matrix is drawn; more is refused.
-        unasked: Bytes up to which the free memory is not looked at, which takes time.
+        share: For a projection that `choose` selects, by default.
+        most: For a projection that the user names, while its matrix is drawn; more is an error.
+        unasked: Bytes up to which the free memory is not checked, as the check takes time.
     """
 
     share: float = 0.5
@@ -30,17 +30,16 @@ ROOM = Room()
 
 
 def check_room(kind: str, widths: tuple[int, int], needed: int, device: torch.device) -> None:
-    """Check that a matrix fits before drawing it, because running out of memory may stop the
-    machine.
+    """Check that a matrix fits before it is drawn, as lack of memory may stop the machine.
 
     Args:
-        kind: Name of the projection's class.
-        widths: Of its input and output.
-        needed: Bytes at the most while it is drawn.
-        device: Where.
+        kind: The name of the projection's class.
+        widths: The widths of its input and output.
+        needed: The peak in bytes while it is drawn.
+        device: The device on which it is drawn.
 
     Raises:
-        UserError: It takes more than its share of what is free.
+        UserError: The matrix takes more than its share of the free memory.
     """
     if needed <= ROOM.unasked:
         return
@@ -49,28 +48,28 @@ def check_room(kind: str, widths: tuple[int, int], needed: int, device: torch.de
         m, n = widths
         raise UserError(
             f"a {kind} matrix from {m:,} to {n:,} numbers takes {size(needed)} while it is drawn, "
-            f"and {size(free)} are free, of which a projection may take {ROOM.most:.0%}: give the "
-            "rule one that keeps no matrix, projection=bp.projections.Hadamard(shared=True), or, "
-            "where a rule needs the matrix itself, teach blocks with smaller outputs"
+            f"but {size(free)} are free, of which a projection may use {ROOM.most:.0%}: give the "
+            "rule one that stores no matrix, projection=bp.projections.Hadamard(shared=True), or, "
+            "if the rule needs the matrix itself, train blocks with smaller outputs"
         )
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return how many bytes can still be taken on a device.
+    """Return the free bytes on a device.
 
-    On Linux it is the least of what the machine and the process's container have left.
+    On Linux this is the smaller of the machine's and the process's container's free memory.
 
     Raises:
-        UserError: It cannot be seen on this system.
+        UserError: The free memory cannot be determined on this system.
     """
     free = _free(device)
     if free is None:
-        raise UserError("how much memory is free cannot be seen here: pass memory=, in bytes")
+        raise UserError("the free memory cannot be determined here: pass memory=, in bytes")
     return free
 
 
 def _free(device: torch.device) -> int | None:
-    """Return how many bytes can still be taken on a device, None if that cannot be seen."""
+    """Return the free bytes on a device, or None if they cannot be determined."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     table = Path("/proc/meminfo")
@@ -82,12 +81,12 @@ def _free(device: torch.device) -> int | None:
     if limit.exists() and limit.read_text().strip() != "max":
         stat = (line.split() for line in (GROUP / "memory.stat").read_text().splitlines())
         used = int((GROUP / "memory.current").read_text())
-        dropped = int(dict(stat)["inactive_file"])  # files that are kept only while there is room
+        dropped = int(dict(stat)["inactive_file"])  # cached files, which the kernel can drop
         free = min(free, int(limit.read_text()) - used + dropped)
     return max(free, 0)
 
 
 def size(count: float) -> str:
-    """Return bytes as people read them."""
+    """Return a number of bytes with a unit, as text."""
     step = min(4, int(math.log10(count) // 3)) if count >= 1 else 0
     return f"{count / 1000**step:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[step]}"

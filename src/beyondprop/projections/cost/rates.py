@@ -1,4 +1,4 @@
-"""How fast this machine does what projections are made of, measured when it is first asked."""
+"""The speed of this machine at the operations of projections, measured at the first use."""
 
 import time
 from collections.abc import Callable
@@ -14,23 +14,23 @@ from beyondprop.projections.chunks import CACHE
 from beyondprop.projections.hadamard import BITS, transform
 
 TURN = 1e-3
-"""Seconds that a measured work takes at the least, unless it grows too large."""
+"""The minimum seconds of a measured operation, unless it grows too large."""
 
 MOST = 2**18
-"""Where it stops growing: a matrix of so many columns, or vectors of so many numbers."""
+"""The size at which it stops growing: columns of a matrix, or numbers in a vector."""
 
 ROWS = 8
-"""How many rows a batch has."""
+"""Rows in a batch."""
 
 Make = Callable[[int], tuple[Callable[[], object], int]]
 
 
 @cache
 def rates(device: torch.device, threads: int) -> dict[str, float]:  # noqa: ARG001
-    """Return the seconds that a unit of each work takes, of float32; the units are those of `work`.
+    """Return the seconds for a unit of each kind of work in float32, with the units of `work`.
 
     Args:
-        device: Where.
+        device: The device to measure.
         threads: PyTorch's current threads. With another number, all rates are measured again.
     """
     like = torch.ones(1, dtype=torch.float32, device=device)
@@ -55,7 +55,7 @@ def rates(device: torch.device, threads: int) -> dict[str, float]:  # noqa: ARG0
 
 
 def _product(like: Tensor, rows: int, outputs: int) -> tuple[Callable[[], object], int]:
-    """Return a product by a matrix, and its multiply-adds."""
+    """Return a product with a matrix, and its multiply-adds."""
     x, matrix = like.new_ones(rows, 2048), like.new_ones(2048, outputs)
     return lambda: x @ matrix, rows * matrix.numel()
 
@@ -67,13 +67,13 @@ def _stages(like: Tensor, n: int) -> tuple[Callable[[], object], int]:
 
 
 def _far_stages(like: Tensor) -> float:
-    """Return what a number's stage takes where not even one row is in the cache."""
+    """Return the seconds of a number's stage if not even one row fits in the cache."""
     x = like.new_ones(1, CACHE)
     return _fastest(lambda: transform(x), like.device) / (x.numel() * stages(x.numel()))
 
 
 def stages(n: int) -> int:
-    """Return in how many matrix products a transform is done."""
+    """Return the number of matrix products in a transform."""
     return -(-(n.bit_length() - 1) // BITS)
 
 
@@ -84,7 +84,7 @@ def _scattered(like: Tensor, width: int) -> tuple[Callable[[], object], int]:
 
 
 def _gathered(like: Tensor) -> dict[str, float]:
-    """Return what an entry of a sparse matrix takes, and beside it each row's number."""
+    """Return the seconds for an entry of a sparse matrix, and additionally for each row."""
     width, each, outputs = 4096, 1024, 1024
     places = torch.arange(each * outputs, device=like.device) * 4 % width
     starts = torch.arange(outputs + 1, device=like.device) * each
@@ -101,7 +101,7 @@ def _gathered(like: Tensor) -> dict[str, float]:
 
 
 def _looked_up() -> dict[str, float]:
-    """Return what 64 signs take in the fused loop, and a look-up of eight."""
+    """Return the seconds for 64 signs in the fused loop, and for a look-up of eight."""
     width, block = 4096, BLOCK
     x = torch.ones(1 + ROWS, width)
     one, many = (
@@ -114,7 +114,7 @@ def _looked_up() -> dict[str, float]:
 
 
 def _drawn(like: Tensor) -> dict[str, float]:
-    """Return what a sign takes in the kernel for GPUs: for one row, and for as many as it takes."""
+    """Return the seconds of a sign in the GPU kernel, for one row and for a full set of rows."""
 
     def product(rows: int, outputs: int) -> tuple[Callable[[], object], int]:
         x = like.new_ones(rows, 2048)
@@ -125,13 +125,13 @@ def _drawn(like: Tensor) -> dict[str, float]:
 
 
 def _grown(make: Make, size: int, device: torch.device, beside: float = 0) -> float:
-    """Return the seconds of a unit of a work that has grown until it takes a while.
+    """Return the seconds of a unit of work, which grows until it takes long enough.
 
     Args:
-        make: Size to what is timed and its units.
-        size: The first.
-        device: Where.
-        beside: Seconds that it takes at any size; nine tenths at most are taken for them.
+        make: Returns the timed action and its number of units for a size.
+        size: The first size.
+        device: The device to measure.
+        beside: Fixed seconds at any size, subtracted up to nine tenths of the time.
     """
     while True:
         action, amount = make(size)
@@ -142,7 +142,7 @@ def _grown(make: Make, size: int, device: torch.device, beside: float = 0) -> fl
 
 
 def _fastest(action: Callable[[], object], device: torch.device, times: int = 3) -> float:
-    """Return the seconds of an action: what disturbs it can only make it slower."""
+    """Return the shortest time of an action in seconds, as disturbances can only slow it down."""
     action()
     found = float("inf")
     for _ in range(times):

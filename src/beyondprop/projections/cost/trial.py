@@ -1,4 +1,4 @@
-"""Trying a projection out: its time, and how well it keeps what it should keep."""
+"""Trials of a projection: its time, and how well it preserves norms and inner products."""
 
 import time
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from beyondprop.projections.cost.choice import cost_of
 from beyondprop.projections.streamed import Streamed
 
 LIMIT = 1.0
-"""Seconds, as predicted, after which `Streamed` is timed on a part of its outputs."""
+"""Predicted seconds above which `Streamed` is timed on a part of its outputs."""
 
 PART = 4096
-"""What such a part is a multiple of, so that it is done as the whole is."""
+"""The part is a multiple of this number of outputs, so that it is computed like all of them."""
 
 PIECE = 2**14
-"""How many numbers of each vector are looked at in float64 at a time."""
+"""How many numbers of each vector are converted to float64 at a time."""
 
 VECTORS = 8
 SAMPLE = 2048, 1024
@@ -26,15 +26,15 @@ SAMPLE = 2048, 1024
 
 @dataclass(frozen=True)
 class ProjectionErrors:
-    """How far a projection of some vectors is from what it should be.
+    """Errors in the norms and inner products of some projected vectors.
 
     Attributes:
-        outputs: Of so many numbers.
-        norm: Of ``|Px| / |x| - 1``, the root mean square over the vectors.
-        norm_gaussian: The same for a matrix of independent Gaussian entries, in theory.
-        inner: Of ``(Px · Py - x · y) / (|x| |y|)``, the root mean square over all pairs; the
+        outputs: The number of outputs.
+        norm: The root mean square of ``|Px| / |x| - 1`` over the vectors.
+        norm_gaussian: The theoretical value for a matrix of independent Gaussian entries.
+        inner: The root mean square of ``(Px · Py - x · y) / (|x| |y|)`` over all pairs; the
             vectors' cosine is about a half.
-        inner_gaussian: The same for a matrix of independent Gaussian entries, in theory.
+        inner_gaussian: The theoretical value for a matrix of independent Gaussian entries.
     """
 
     outputs: int
@@ -47,9 +47,9 @@ class ProjectionErrors:
 def outputs_within(
     projection: Projection, m: int, n: int, rows: int, device: torch.device, seconds: float = LIMIT
 ) -> int:
-    """Return how many of the ``n`` outputs to time: all, but for `Streamed` where that is long.
+    """Return how many of the ``n`` outputs to time: all, unless that is too long for `Streamed`.
 
-    Each of its outputs is as much work as any other, so time is in proportion.
+    All its outputs take the same work, so time is proportional to their number.
     """
     if not isinstance(projection, Streamed):
         return n
@@ -58,7 +58,7 @@ def outputs_within(
 
 
 def turns(projection: Projection, x: Tensor, outputs: int, rounds: int) -> Iterator[float]:
-    """Yield the seconds of one projection after another, warmed up; for progress bars."""
+    """Yield the seconds of successive projections after a warm-up, for progress bars."""
     warm = (x[:1], min(outputs, 64)) if isinstance(projection, Streamed) else (x, outputs)
     projection.project(*warm, 0)
     for _ in range(rounds):
@@ -70,15 +70,15 @@ def turns(projection: Projection, x: Tensor, outputs: int, rounds: int) -> Itera
 
 
 def vectors(count: int, width: int, device: torch.device) -> Tensor:
-    """Return Gaussian test vectors with a part in common: any two have a cosine of about a half."""
+    """Return Gaussian test vectors with a common part: any two have a cosine of about a half."""
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randn(count + 1, width, generator=generator)
-    drawn[1:] += drawn[0]  # they may be as large as fits
+    drawn[1:] += drawn[0]  # in place, as they may almost fill the memory
     return drawn[1:].to(device)
 
 
 def errors(projection: Projection, m: int, n: int, device: torch.device) -> ProjectionErrors:
-    """Return how well norms and inner products are kept, on a few vectors."""
+    """Return the errors of norms and inner products, on a few vectors."""
     outputs = outputs_within(projection, m, n, VECTORS, device)
     x = vectors(VECTORS, m, device)
     before, after = _inner(x), _inner(projection.project(x, outputs, 0))
@@ -96,13 +96,13 @@ def errors(projection: Projection, m: int, n: int, device: torch.device) -> Proj
 
 
 def rounding(projection: Projection, m: int, n: int, device: torch.device) -> float:
-    """Return the error relative to the exact product, by the whole matrix in float64.
+    """Return the error relative to the exact product with the complete matrix in float64.
 
     Args:
-        projection: What projects, in float32.
-        m: Width of the input; small, as the matrix is made.
+        projection: The projection, in float32.
+        m: Width of the input, which must be small, as the matrix is built.
         n: Width of the output.
-        device: Where.
+        device: The device of the projection.
     """
     x = vectors(VECTORS, m, device)
     exact = x.double() @ projection.matrix(m, n, 0, x.double())
@@ -110,7 +110,7 @@ def rounding(projection: Projection, m: int, n: int, device: torch.device) -> fl
 
 
 def _inner(x: Tensor) -> Tensor:
-    """Return all inner products in float64, of which only a part of x is made at a time."""
+    """Return all inner products in float64, converting only a part of x at a time."""
     found = x.new_zeros(len(x), len(x), dtype=torch.float64)
     for part in x.split(PIECE, 1):
         exact = part.double()

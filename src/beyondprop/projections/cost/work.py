@@ -1,4 +1,4 @@
-"""What a projection has to do for given widths: amounts of work, and bytes."""
+"""The work of a projection for given widths: amounts of operations, and bytes."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -26,11 +26,11 @@ Amounts = dict[str, float]
 
 @dataclass(frozen=True)
 class Work:
-    """What a projection of float32 rows takes, once it has drawn what it keeps.
+    """The work of a projection of float32 rows, once it has drawn its stored numbers.
 
     Attributes:
-        amounts: How much of each work that `rates` knows.
-        stored: Bytes that are kept from one projection to the next.
+        amounts: The amount of each kind of work that `rates` measures.
+        stored: Bytes stored between projections.
         peak: Peak bytes while it is drawn or used, without input and output.
     """
 
@@ -46,8 +46,8 @@ def work(kind: Projection, m: int, n: int, rows: int, device: torch.device) -> W
         kind: The projection.
         m: Width of the input.
         n: Width of the output.
-        rows: How many inputs.
-        device: Where.
+        rows: The number of inputs.
+        device: The device of the inputs.
     """
     if isinstance(kind, BySize):
         kind = kind.chosen(m, n)
@@ -71,7 +71,7 @@ def _streamed(kind: Streamed, m: int, n: int, rows: int, device: torch.device) -
         return Work({unit: m * n * times, "bytes": passed, "calls": 10}, 0, beside)
     fused = compiler == "numba"
     if fused and WORTH * rows <= n:
-        looked_up = rows * m / 8 * (n + 256 * math.ceil(n / 4096))  # the tables are made by it too
+        looked_up = rows * m / 8 * (n + 256 * math.ceil(n / 4096))  # including the look-up tables
         amounts = {"words": m * n / 64, "look-ups": looked_up, "calls": 20.0, "bytes": passed}
         return Work(amounts, 0, beside)
     side = min(SIDE, -(-m // 64) * 64)
@@ -90,7 +90,7 @@ def _hadamard(kind: Hadamard, m: int, n: int, rows: int, device: torch.device) -
     amounts = {
         "stages" if 4 * full <= CACHE else "far stages": rows * full * products,
         "bytes": 4 * rows * (m + full) + 12 * kind.rounds * rows * full + chosen,
-        "calls": math.ceil(rows / some) * (25 * products + 15),  # small matrices are made too
+        "calls": math.ceil(rows / some) * (25 * products + 15),  # including small matrices
     }
     stored = 4 * kind.rounds * full
     beside = 20 * some * full + 4 * rows * n + (24 * n if n < full else 0)
@@ -120,14 +120,14 @@ def _low_rank(kind: LowRank, m: int, n: int, rows: int, device: Any) -> Work:  #
 
 
 def product(m: int, n: int, rows: int) -> Amounts:
-    """Return the work of a product by a stored matrix: its arithmetic, and what passes memory."""
-    matrix = "bytes" if rows == 1 else "packed"  # by several rows, it is rearranged first
+    """Return the work of a product with a stored matrix: its arithmetic and its memory traffic."""
+    matrix = "bytes" if rows == 1 else "packed"  # for several rows, it is rearranged first
     works = {"multiply-adds": float(rows * m * n), "calls": 2.0}, {"bytes": 4.0 * rows * (m + n)}
     return total(*works, {matrix: 4.0 * m * n})
 
 
 def total(*works: Mapping[str, float]) -> Amounts:
-    """Return works done one after another."""
+    """Return the sum of several amounts of work."""
     return {name: sum(w.get(name, 0) for w in works) for work in works for name in work}
 
 

@@ -140,8 +140,8 @@ class AccuracyMeasure(Measure):
     name = "accuracy"
     title = "Score on held-out samples"
     about = (
-        "The task's metric on samples that are not trained on and are not the test samples, with"
-        " the weights as they are at the end of training."
+        "The task's metric on samples that are neither training nor test samples, with the weights"
+        " at the end of training."
     )
     traits = MeasureTraits(frozenset({"held_out", "loss", "metric"}))
     columns = (

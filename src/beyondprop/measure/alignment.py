@@ -106,17 +106,17 @@ class AlignmentMeasure(Measure):
     name = "alignment"
     title = "Alignment with the true gradient"
     about = (
-        "The cosine of the angle between the change a rule makes and the true gradient: 1 is the"
-        " same direction, 0 unrelated, −1 opposite. It is void where the rule changes nothing, and"
-        " where the true gradient is so short that its direction is that of rounding errors. In the"
-        " table it is the mean over hidden blocks and seeds at the end of training."
+        "The cosine of the angle between a rule's update and the true gradient: 1 means the same"
+        " direction, 0 unrelated, −1 opposite. It is undefined if the rule changes nothing, or if"
+        " the true gradient is so short that rounding errors determine its direction. The table"
+        " shows the mean over hidden blocks and seeds at the end of training."
     )
     traits = MeasureTraits(frozenset({"handle", "inputs", "targets", "loss"}), each_epoch=True)
     columns = (
         Column(
             "alignment",
             "alignment",
-            "cosine of the rule's last update of hidden blocks and the true gradient",
+            "cosine between the rule's last update of hidden blocks and the true gradient",
         ),
     )
     block_columns = (

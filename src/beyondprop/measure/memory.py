@@ -126,7 +126,7 @@ class MemoryMeasure(Measure):
     name = "memory"
     title = "Peak memory"
     about = (
-        "The most memory that training steps take beyond the model at rest, measured in a fresh"
+        "The peak memory of training steps in addition to the model at rest, measured in a fresh"
         " process and relative to plain PyTorch backprop."
     )
     traits = MeasureTraits(frozenset({"step", "plain_step"}), repeats=False, fresh_process=True)

@@ -91,10 +91,10 @@ class ProbeMeasure(Measure):
     name = "probe"
     title = "What each block has learned"
     about = (
-        "How well a block's output tells the classes apart: the accuracy of a linear classifier"
-        " (a linear probe) that is fitted to that output while the network stays as it is. A block"
-        " has learned something where it lies above the block before it, and above the same block"
-        " of frozen."
+        "How well a block's output separates the classes: the accuracy of a linear classifier (a"
+        " linear probe) that is fitted to that output while the network stays fixed. A block has"
+        " learned something if its accuracy is above that of the block before it, and above that of"
+        " the same block of frozen."
     )
     traits = MeasureTraits(frozenset({"handle", "train", "held_out", "classes"}))
     block_columns = (

@@ -41,14 +41,14 @@ class ViewsMeasure(Measure):
     name = "views"
     title = "Held-out views"
     about = (
-        "Views from cameras that are not trained on, as the network renders them. PSNR is the peak"
+        "Views from cameras that are not used in training, rendered by the network. PSNR is the peak"
         " signal-to-noise ratio in dB, −10 log10 of the mean squared error of the colours; SSIM is"
-        " the structural similarity, 1 for the same picture. Both are means over the validation"
+        " the structural similarity, 1 for identical pictures. Both are means over the validation"
         " views."
     )
     traits = MeasureTraits(frozenset({"views"}))
     columns = (
-        Column("view_psnr", "PSNR a view", "mean over validation views", ".2f", " dB"),
+        Column("view_psnr", "PSNR per view", "mean over validation views", ".2f", " dB"),
         Column("view_ssim", "SSIM", "structural similarity, mean over validation views", ".3f"),
     )
 

@@ -63,9 +63,7 @@ class Isolation:
             return "No block but the last is taught anything, so there is nothing to isolate."
         if self.isolated:
             return "Every block learns without the blocks after it: this is not backpropagation."
-        return (
-            "Blocks do not learn on their own: the update of at least one depends on later blocks."
-        )
+        return "Blocks do not learn on their own: at least one update depends on later blocks."
 
     def of_block(self, k: int) -> str:
         """Return what the update of block number k depends on: a word, a colon, and the
@@ -163,8 +161,8 @@ class IsolationMeasure(Measure):
     title = "On what each block's update depends"
     about = (
         "Whether a block learns without the blocks after it. The error at the output is held fixed"
-        " while the weights of each block are changed in turn. Under backpropagation, the updates of"
-        " the blocks before it change; the updates of isolated blocks stay the same to the last bit."
+        " while the weights of each block are changed in turn. Under backpropagation, this changes"
+        " the updates of the blocks before it; those of isolated blocks stay the same to the bit."
     )
     traits = MeasureTraits(frozenset({"handle", "inputs", "targets"}), before_training=True)
     columns = (Column("isolated", "isolated", "whether no block's update depends on later blocks"),)

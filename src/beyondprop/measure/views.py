@@ -42,9 +42,9 @@ class ViewsMeasure(Measure):
     title = "Held-out views"
     about = (
         "Views from cameras that are not used in training, rendered by the network. PSNR is the"
-        " peak signal-to-noise ratio in dB, −10 log10 of the mean squared error of the colours; SSIM"
-        " is the structural similarity, 1 for identical pictures. Both are means over the validation"
-        " views."
+        " peak signal-to-noise ratio in dB, −10 log10 of the mean squared error of the colours;"
+        " SSIM is the structural similarity, 1 for identical pictures. Both are means over the"
+        " validation views."
     )
     traits = MeasureTraits(frozenset({"views"}))
     columns = (

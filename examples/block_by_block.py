@@ -2,8 +2,9 @@
 
     python examples/block_by_block.py
 
-The first part trains a deep network by local losses: memory holds one block's activations at a
-time. The second learns hidden layers without labels and reads each of them by a linear probe.
+The first part trains a deep network by local losses, with the activations of only one block in
+memory at a time. The second part trains hidden layers without labels and reads each of them with
+a linear probe.
 """
 
 import torch

@@ -1,9 +1,9 @@
 """Compare rules on a CSV file: columns of numbers and of texts, with gaps.
 
-python examples/own_csv.py                # a table that it writes itself
+python examples/own_csv.py                # a table that the script writes
 python examples/own_csv.py people.csv income
 
-Where BEYONDPROP_DATA names a folder that holds adult.csv.gz (48,842 rows of a census), it is that.
+If BEYONDPROP_DATA names a folder with adult.csv.gz (48,842 rows of a census), the script uses it.
 """
 
 import os
@@ -17,7 +17,7 @@ from beyondprop.tasks import Task
 
 
 def write_table(path: Path, rows: int = 2000) -> None:
-    """Write who repaid a loan: by income and debts, not by the town. Some incomes are not known."""
+    """Write who repaid a loan, which depends on income and debts only. Some incomes are missing."""
     drawn = random.Random(0)
     lines = ["income,debts,work,town,repaid"]
     for _ in range(rows):
@@ -41,12 +41,12 @@ def main() -> None:
             path, target = Path(folder, "loans.csv"), "repaid"
             write_table(path)
 
-        # Columns of numbers are standardised, texts are one-hot, gaps are marked. The summary says
-        # what was found; kind=bp.Values() would make a regression of a column of numbers.
+        # Numbers are standardised, texts are one-hot encoded, gaps are marked. The summary shows
+        # the result; kind=bp.Values() would turn a column of numbers into a regression target.
         task = Task.from_csv(path, target, epochs=3, learning_rate=3e-3)
         print(task.summary, end="\n\n")
 
-        # One seed and one learning rate are a first look: `beyondprop compare` takes more of both.
+        # One seed and one learning rate are a first look: `beyondprop compare` uses more of both.
         spec = CompareSpec(
             rules=("backprop", "dfa", "predsim", "frozen"),
             seeds=(0,),

@@ -1,6 +1,6 @@
 """Compare rules on a folder that holds a folder of images for each class.
 
-python examples/own_images.py             # digits, which it writes as images first
+python examples/own_images.py             # digits, which the script writes as images
 python examples/own_images.py pictures
 
 Images are read by Pillow: pip install ".[data]".
@@ -42,11 +42,11 @@ def main() -> None:
             path, size = Path(folder, "digits"), 8
             write_images(path)
 
-        # Where the folder holds train, val and test, these are the parts; else they are drawn.
+        # Folders train, val and test are the splits, if they exist; otherwise splits are drawn.
         task = Task.from_folder(path, size, grey=True, augment=shifted, epochs=6)
         print(task.summary, end="\n\n")
 
-        # One seed and one learning rate are a first look: `beyondprop compare` takes more of both.
+        # One seed and one learning rate are a first look: `beyondprop compare` uses more of both.
         spec = CompareSpec(
             rules=("backprop", "dfa", "frozen"),
             seeds=(0,),

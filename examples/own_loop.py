@@ -1,4 +1,4 @@
-"""Train a network on real digits by direct feedback alignment, in a training loop of your own.
+"""Train a network on real digits by direct feedback alignment, in your own training loop.
 
 python examples/own_loop.py
 """
@@ -17,7 +17,7 @@ EPOCHS = 20
 
 def main() -> None:
     torch.manual_seed(0)
-    # 8x8 images of digits, part of the package. Use your own data and loader just as well.
+    # 8x8 images of digits, part of the package. Your own data and loader work the same way.
     digits = tasks.find("digits-mlp").load(None)
     dataset = TensorDataset(digits.train.inputs, digits.train.targets)
     loader = DataLoader(dataset, batch_size=64, shuffle=True)
@@ -32,7 +32,7 @@ def main() -> None:
     )
     optimizer = torch.optim.Adam(model.parameters())
 
-    # The one call: the model is changed in place, and every layer is now a block of its own.
+    # The only call: it changes the model in place, and every layer becomes a block.
     handle = bp.attach(model, bp.DirectFeedbackAlignment())
     print(handle.report)
 
@@ -49,7 +49,7 @@ def main() -> None:
         right = model(digits.test.inputs).argmax(dim=1) == digits.test.targets
     print(f"\nTest accuracy: {right.float().mean():.1%}\n")
 
-    # Does anything flow back from block to block? Measured, not believed.
+    # Measure whether anything flows back from block to block.
     print(isolation(handle, digits.validation.inputs, digits.validation.targets))
 
     handle.remove()  # the plain model again, with its trained weights

@@ -1,9 +1,9 @@
 """Compare rules on texts of different lengths, padded batch by batch.
 
-python examples/ragged_text.py            # sentences that it makes itself
+python examples/ragged_text.py            # sentences that the script makes
 
-Where BEYONDPROP_DATA names a folder that holds clothing-reviews.csv.gz, these are the texts: does a
-customer recommend what the review is about?
+If BEYONDPROP_DATA names a folder with clothing-reviews.csv.gz, the script uses these texts: does a
+customer recommend the reviewed item?
 """
 
 import csv
@@ -62,7 +62,7 @@ def load(_folder: Path | None) -> Data:
     common = Counter(word for words, _ in train for word in words).most_common(WORDS - 2)
     numbers = {word: i for i, (word, _) in enumerate(common, 2)}  # 0 is padding, 1 an unknown word
     samples = [([numbers.get(word, 1) for word in words] or [1], label) for words, label in split]
-    # A list of samples is a dataset; a torch Dataset or a DataLoader does as well.
+    # A list of samples is a dataset; a torch Dataset or a DataLoader also works.
     return Data(
         "texts",
         train=from_dataset(samples[test + validation :], collate),
@@ -89,7 +89,7 @@ TASK = Task(
     summary="texts of any length, the mean of embedded words, two layers",
     load=load,
     model=MeanOfWords,
-    blocks=("embedding", "hidden", "head"),  # in the order they run: the model is no chain
+    blocks=("embedding", "hidden", "head"),  # in running order: the model is not a chain
     epochs=8,
     batch_size=32,
     learning_rate=5e-3,
@@ -97,7 +97,7 @@ TASK = Task(
 
 
 def main() -> None:
-    # One seed and one learning rate are a first look: `beyondprop compare` takes more of both.
+    # One seed and one learning rate are a first look: `beyondprop compare` uses more of both.
     spec = CompareSpec(
         rules=("backprop", "dfa", "drtp", "frozen"),
         seeds=(0,),

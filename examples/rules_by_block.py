@@ -1,4 +1,4 @@
-"""Teach each part of a residual network by a rule of its own.
+"""Teach each part of a residual network by its own rule.
 
 python examples/rules_by_block.py
 """
@@ -32,7 +32,7 @@ def main() -> None:
     digits = tasks.find("digits-mlp").load(None)
     model = Residual()
     optimizer = torch.optim.Adam(model.parameters())
-    # Patterns of the names in model.named_modules(); the first that matches takes the module.
+    # Patterns of the names in model.named_modules(); the first match decides the rule of a module.
     rules = {
         "stem": bp.Frozen(),  # keeps its random weights
         "layers.*": bp.DirectFeedbackAlignment(),  # each gets the output error by a random matrix

@@ -2,8 +2,8 @@
 
     python examples/slot_machine.py
 
-It is trained by direct feedback alignment, as any model can be, written with three bits a weight,
-read into a fresh network, and then trained on as an ordinary one.
+Direct feedback alignment trains it. It is written with three bits per weight, read into a fresh
+network, and then trained further as an ordinary network.
 """
 
 import tempfile
@@ -35,7 +35,7 @@ def accuracy(model: nn.Module, data: Data) -> float:
 
 
 def train(model: nn.Module, optimizer: torch.optim.Optimizer, data: Data, epochs: int) -> None:
-    """Train as ever; a model with a rule attached learns by the rule."""
+    """Train as usual; a model with a rule attached learns by the rule."""
     for _ in range(epochs):
         for rows in torch.randperm(len(data.train)).split(BATCH):
             loss = F.cross_entropy(model(data.train.inputs[rows]), data.train.targets[rows])

@@ -1,9 +1,9 @@
-"""Make a trained network smaller: its blocks learn alone to do with fewer channels, by any rule.
+"""Make a trained network smaller: blocks with fewer channels learn separately, by any rule.
 
 python examples/smaller.py
 
-Your own network: give its trained model, the names of its parts, and batches of its inputs. What
-is put together is chosen by validation data, and healed by labels; test data is looked at last.
+For your own network, pass its trained model, the names of its parts, and batches of its inputs.
+Validation data choose the assembly, labels heal it, and test data are used last.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ from beyondprop.neighbourhoods import (
 
 
 def trained(images: Tensor, classes: Tensor) -> nn.Module:
-    """Return a network that tells digits apart."""
+    """Return a network that classifies digits."""
     model = nn.Sequential(
         nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 16, 3, padding=1)),
         nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 16, 3, padding=1)),

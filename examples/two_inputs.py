@@ -1,4 +1,4 @@
-"""Compare rules on a model of two inputs: the left and the right half of a digit.
+"""Compare rules on a model with two inputs: the left and the right half of a digit.
 
 python examples/two_inputs.py
 """
@@ -19,7 +19,7 @@ def load(_folder: Path | None) -> Data:
 
     def halves(part: Samples) -> Split:
         images, labels = part.batch(slice(None))
-        # A dictionary: the model is called with arguments of these names. A tuple would do too.
+        # A dictionary: the model is called with arguments of these names. A tuple also works.
         inputs = {"left": images[..., :4].flatten(1), "right": images[..., 4:].flatten(1)}
         return Split(inputs, labels)
 
@@ -44,7 +44,7 @@ TASK = Task(
     summary="digits from their left and right halves",
     load=load,
     model=TwoHalves,
-    blocks=("left", "right", "both", "head"),  # in the order they run: the model is no chain
+    blocks=("left", "right", "both", "head"),  # in running order: the model is not a chain
     epochs=20,
     batch_size=64,
     learning_rate=5e-3,
@@ -52,7 +52,7 @@ TASK = Task(
 
 
 def main() -> None:
-    # One seed and one learning rate are a first look: `beyondprop compare` takes more of both.
+    # One seed and one learning rate are a first look: `beyondprop compare` uses more of both.
     spec = CompareSpec(
         rules=("backprop", "fa", "dfa", "drtp", "frozen"),
         seeds=(0,),

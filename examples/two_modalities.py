@@ -1,9 +1,10 @@
-"""Train a network of two inputs: each sub-network alone, then attention, then everything.
+"""Train a network with two inputs: each sub-network alone, then attention, then everything.
 
 python examples/two_modalities.py
 
-Your own two inputs: give an encoder for each, and batches of (inputs by name, targets). Here an
-image and a table say the same class, and each is silent at times; attention learns which to trust.
+For your own two inputs, pass an encoder for each, and batches of (inputs by name, targets). Here an
+image and a table show the same class, and each is sometimes uninformative; attention learns which
+to trust.
 """
 
 from pathlib import Path
@@ -42,7 +43,7 @@ def head(width: int) -> nn.Module:
 
 
 def main() -> None:
-    """Train, and say what the network reaches and whom it trusts."""
+    """Train the network, and print its accuracy and the weights of the modalities."""
     torch.manual_seed(0)
     data, validation, test = batches(30, 2), batches(5, 3), batches(10, 4)
     encoders = {

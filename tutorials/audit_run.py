@@ -1,10 +1,11 @@
 # %% [markdown]
 # # Audit a run
 #
-# Two networks of the same accuracy can differ in all else: in what they forget, in how
-# sure they are when they are wrong, and in how easily they are fooled. An *audit* asks
-# these questions of trained runs and sets rules side by side. In this tutorial you
-# train three runs, audit them, and see why an attack needs exact gradients.
+# Two networks of the same accuracy can differ in every other property: in what they
+# forget, in how confident they are when they are wrong, and in how easily they are
+# fooled. An *audit* examines these properties of trained runs and compares rules by
+# them. In this tutorial you train three runs, audit them, and see why an attack needs
+# exact gradients.
 
 # %%
 import json
@@ -25,9 +26,9 @@ from beyondprop.experiment import CompareSpec, compare
 # %% [markdown]
 # ## Three runs
 #
-# A comparison trains the rules that are named from the same weights, on the same
+# A comparison trains the named rules from the same initial weights, on the same
 # batches, and writes a folder with a record and the trained weights. One seed and one
-# learning rate are enough to learn the tool, and too few to judge a rule.
+# learning rate are enough to learn the tool, but too few to judge a rule.
 
 # %%
 storage = TemporaryDirectory()
@@ -47,13 +48,13 @@ for row in compared["rows"]:
 # %% [markdown]
 # `compare` adds a linear model on the pixels as a third control, and trains the last
 # layer of the frozen network until it no longer improves. On images as easy as these,
-# both controls are hard to beat. That is worth knowing before one believes any table.
+# both controls are hard to beat. Check this before you rely on any table.
 
 # %% [markdown]
-# ## Ask
+# ## Run the audit
 #
-# The command takes the folder. Each *section* asks one question; here they are how far
-# a model's confidence can be believed, and what it forgets when it learns the classes
+# The command takes the folder. Each *section* asks one question. Here the questions are
+# how reliable a model's confidence is, and what it forgets when it learns the classes
 # in pairs. In a terminal you would write
 #
 # ```text
@@ -74,8 +75,8 @@ storage.cleanup()
 
 # %% [markdown]
 # The table has a row for each rule. `audit.json` holds every answer in full, and
-# `report.html` in the same folder shows them on one page with pictures. Let us look at
-# two of them.
+# `report.html` in the same folder shows them on one page with figures. Look at two of
+# them.
 
 # %%
 by_rule = {run["rule"]: run["answers"] for run in audited["runs"]}
@@ -88,12 +89,12 @@ for rule, share in forgotten.items():
 assert min(forgotten["backprop"], forgotten["dfa"]) > 0.3
 
 # %% [markdown]
-# Backprop and direct feedback alignment both forget. That is not the rules' fault:
-# nothing in this training tells the network to keep what it has learned.
+# Backprop and direct feedback alignment both forget. The rules are not the cause:
+# nothing in this training makes the network keep what it has learned.
 #
 # ## Why exact gradients
 #
-# Suppose that somebody attacks a network that was trained by direct feedback alignment,
+# Suppose that someone attacks a network that was trained by direct feedback alignment,
 # with the rule still attached. The attack follows the gradient of the loss with respect
 # to the image. But under this rule the graph ends between blocks: the signal that
 # reaches the image went through random matrices, and is not the gradient. The attack is
@@ -161,18 +162,18 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# It is the same network and the same attack. The distance between the curves measures
-# the weakness of the attack, not the strength of the network. So attack, explain and
-# export under `bp.exact_gradients(model)`, or after `handle.remove()`; the audit's own
-# sections always do. How far attacks through the feedback of other rules mislead is on
-# the page [Robustness](../docs/audit/robustness.md).
+# The network and the attack are the same. The distance between the curves measures the
+# weakness of the attack, not the strength of the network. So attack, explain and export
+# under `bp.exact_gradients(model)`, or after `handle.remove()`; the audit's own
+# sections always do. The page [Robustness](../docs/audit/robustness.md) shows how
+# misleading attacks through the feedback of other rules are.
 #
 # ## What to try next
 #
-# - Ask all questions: leave `--sections` out, after `pip install ".[audit]"`. The
-#   sections `robustness`, `explanations`, `fairness` and `minima` come with it.
+# - Ask all questions: leave out `--sections`. This adds the section `minima` and, with
+#   `pip install ".[audit]"`, `robustness`, `explanations` and `fairness`.
 # - Give several seeds, so that the table has intervals and explanations can be compared
 #   between runs: [The audit](../docs/audit.md).
-# - Write a section of your own: a class with one method, named by `module:attribute`.
-# - What the audits of many rules found: [The five questions,
+# - Write your own section: a class with one method, named by `module:attribute`.
+# - Read the results of audits of many rules: [The five questions,
 #   answered](../docs/audit/answers.md).

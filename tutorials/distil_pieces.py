@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Distil a model in pieces
 #
-# To make a trained network smaller, one usually trains a small network as a whole to
-# imitate it. *Neighbourhood distillation* takes the network apart instead. For each
+# The usual way to make a trained network smaller is to train a small network as a whole
+# to imitate it. *Neighbourhood distillation* takes the network apart instead. For each
 # part, small candidates learn on their own to return what the part returns. They need
 # no labels and no other part, so all of them can be trained at the same time, and one
 # library of candidates serves any budget. In this tutorial you take a convolutional
@@ -81,8 +81,8 @@ print(f"teacher: {accuracy(teacher):.1%} of test images")
 #
 # `split` names the parts. `distil` records what goes into and comes out of each, and
 # trains every candidate of every part on that. The candidates here have a half and a
-# quarter of the channels between the two convolutions. What is finished in the folder
-# is not done again, so a run that was killed continues where it stopped.
+# quarter of the channels between the two convolutions. Finished work in the folder is
+# reused, so a run that was killed continues where it stopped.
 
 # %%
 storage = TemporaryDirectory()
@@ -103,9 +103,9 @@ library = distil(
 # %% [markdown]
 # ## What does each replacement cost?
 #
-# Put each candidate alone into the teacher, and see by how much the loss on validation
-# data rises. That takes a forward pass for each; the search below needs nothing else. A
-# candidate of half the channels should cost less than one of a quarter.
+# Put each candidate alone into the teacher, and measure how much the loss on validation
+# data rises. This takes a forward pass for each; the search below needs nothing else. A
+# candidate with half the channels should cost less than one with a quarter.
 
 # %%
 scores = replaced_alone(teacher, library, held_loss)
@@ -156,18 +156,19 @@ plt.show()
 
 # %% [markdown]
 # All three networks stay within five points of the teacher. The candidates were trained
-# once, and no candidate was trained for a budget.
+# once, and none of them for a particular budget.
 #
 # Is this better than training the small network as a whole? That depends on the
-# computation one spends, and a fair answer gives both the same. `beyondprop distil`
-# does so, with end-to-end distillation, pruning and training from scratch next to it.
+# computation spent, so a fair comparison gives both the same amount. `beyondprop
+# distil` does so, with end-to-end distillation, pruning and training from scratch next
+# to it.
 #
 # ## What to try next
 #
 # - Let candidates train on both cores: `distil(..., workers=Workers(jobs=2))`, with
 #   `Workers` from `beyondprop.jobs`; or on a cluster.
-# - Train the candidates by another rule than backprop: `Recipe(rule=bp.LocalLoss())`.
-# - Your own kind of candidate, low-rank factors, and what was measured at equal
-#   computation: [Neighbourhoods](../docs/neighbourhoods.md).
-# - Parts along the inputs rather than along the depth: [Several
+# - Train the candidates by a rule other than backprop: `Recipe(rule=bp.LocalLoss())`.
+# - Write your own kind of candidate, try low-rank factors, and read the measurements at
+#   equal computation: [Neighbourhoods](../docs/neighbourhoods.md).
+# - Split a network along its inputs rather than along its depth: [Several
 #   modalities](several_modalities.py).

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # Memory flat in depth
+# # Memory that does not grow with depth
 #
 # Backpropagation keeps the activations of every layer until the backward pass reaches
-# it, so the memory of a training step grows with depth. A block with a loss of its own
-# need not wait. Under the `Immediate` schedule each block learns as soon as it has run,
+# it, so the memory of a training step grows with depth. A block with its own loss need
+# not wait. Under the `Immediate` schedule each block learns as soon as it has run,
 # and its activations are freed before the next block runs. In this tutorial you count
 # the bytes, then train a network of sixteen hidden layers this way.
 
@@ -22,9 +22,9 @@ from beyondprop import tasks
 # %% [markdown]
 # ## Count what autograd keeps
 #
-# PyTorch calls a pair of hooks for each tensor that it saves for the backward pass.
-# These count the bytes of those that are alive, without the weights, which take memory
-# in any case.
+# PyTorch calls a pair of hooks for each tensor that it saves for the backward pass. The
+# hooks below count the bytes of the saved tensors that are alive. They leave out the
+# weights, which take memory in any case.
 
 
 # %%
@@ -125,14 +125,14 @@ plt.show()
 # Backprop's curve rises with every layer. That of local losses is flat: at any moment
 # the activations of one block and its head are alive.
 #
-# Activations are one part of what a step needs. Weights, gradients and the state of the
-# optimizer are others. [Schedules](../docs/schedules.md) has the peak of the whole
-# process, with a record.
+# Activations are only a part of the memory of a step. Weights, gradients and the state
+# of the optimizer are others. [Schedules](../docs/schedules.md) has the peak of the
+# complete process, with a record.
 #
 # ## It learns, too
 #
-# Sixteen hidden layers on handwritten digits. Each step of Adam updates one block,
-# right after it has run.
+# Train sixteen hidden layers on handwritten digits. Each step of Adam updates one
+# block, right after it has run.
 
 # %%
 digits = tasks.find("digits-mlp").load(None)
@@ -147,7 +147,7 @@ for _ in range(12):
         targets = digits.train.targets[rows]
         with handle.targets(targets):
             loss = F.cross_entropy(model(digits.train.inputs[rows]), targets)
-        loss.backward()  # the last block alone
+        loss.backward()  # only the last block
         optimizer.step()
         optimizer.zero_grad()
 
@@ -161,7 +161,8 @@ assert right.float().mean() > 0.85
 # ## What cannot be done
 #
 # A rule that needs the error at the output must wait for it, so it cannot learn within
-# the forward pass. The library says so instead of silently keeping the activations:
+# the forward pass. The library raises an error instead of silently keeping the
+# activations:
 
 # %%
 model = network(depth=2)
@@ -177,10 +178,10 @@ else:
 # ## What to try next
 #
 # - Direct random target projection also learns within the forward pass, without heads:
-#   put `bp.DirectRandomTargetProjection()` in place of the local loss.
+#   use `bp.DirectRandomTargetProjection()` instead of the local loss.
 # - Put the blocks on several processes, with no backward wave between them:
 #   [Pipeline](../docs/schedules.md#pipeline).
 # - Measure the peak of a whole process, and on a GPU: `beyondprop.measure.peak_memory`
 #   ([Measures](../docs/measures.md)).
-# - Train each part with no other part in memory at all: [Distil a model in
+# - Train each part without any other part in memory: [Distil a model in
 #   pieces](distil_pieces.py).

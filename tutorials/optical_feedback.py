@@ -1,16 +1,16 @@
 # %% [markdown]
-# # What an optical feedback path needs
+# # The requirements of an optical feedback path
 #
-# Direct feedback alignment needs one thing of its backward path: a fixed random matrix.
-# Light that crosses a scattering medium is multiplied by one. So an optical device
-# could carry the errors, if its camera, its light and its medium are good enough. How
-# good is that? In this tutorial you simulate such a device, spoil one part of it at a
-# time, and see which part matters.
+# The backward path of direct feedback alignment needs only a fixed random matrix. Light
+# that crosses a scattering medium is multiplied by one. An optical device could
+# therefore carry the errors, if its camera, its light and its medium are good enough.
+# How good must they be? In this tutorial you simulate an optical device, degrade one
+# part of it at a time, and see which part matters.
 #
-# The task is digits: scans of 8 × 8 pixels in ten classes, which scikit-learn brings
-# along. You train a small network twenty times. A test keeps the whole notebook below
-# two minutes of processor time on one core. The numbers hold for this small task: on
-# MNIST and Fashion-MNIST they differ, as the last part says.
+# The task is digits: scans of 8 × 8 pixels in ten classes, which scikit-learn includes.
+# You train a small network twenty times. A test keeps the complete notebook below two
+# minutes of processor time on one core. The numbers hold for this small task; the last
+# part gives those for MNIST and Fashion-MNIST.
 
 # %%
 from dataclasses import replace
@@ -56,8 +56,8 @@ assert torch.allclose(by_light, by_matrix, atol=1e-4)
 # %% [markdown]
 # ## One experiment
 #
-# Train a network by direct feedback alignment whose feedback goes through a device, and
-# return the test accuracy. The projection is the only thing that changes.
+# Train a network by direct feedback alignment with feedback through a device, and
+# return the test accuracy. Only the projection changes.
 
 
 # %%
@@ -87,7 +87,7 @@ def trained_accuracy(rule: bp.rules.Rule, epochs: int = 8) -> float:
 
 
 def through(device: PhotonicProcessor) -> float:
-    """Return the accuracy where feedback goes through a device."""
+    """Return the accuracy with feedback through a device."""
     return trained_accuracy(
         bp.DirectFeedbackAlignment(PhotonicProjection(seed=1, device=device))
     )
@@ -131,15 +131,15 @@ assert bits[4] > controls["exact feedback"] - 2
 assert photons[100] > controls["exact feedback"] - 2
 
 # %% [markdown]
-# Four bits, or a hundred photons per pixel, do as well as exact feedback, within two
-# points. Noise that is new in each step averages out over the steps, as the noise of
+# Four bits, or a hundred photons per pixel, are within two points of exact feedback.
+# Noise that is drawn again in each step averages out over the steps, as the noise of
 # small batches does.
 #
-# ## A medium that does not stand still
+# ## A medium that drifts
 #
 # Heat and creep change the medium while the network learns. The simulator counts
-# *shots* (pictures of the camera), and the medium's correlation with its first state
-# falls to 1/e within a `lifetime` of so many shots.
+# *shots* (pictures of the camera). After `lifetime` shots, the medium's correlation
+# with its initial state has fallen to 1/e.
 
 # %%
 counted = PhotonicProjection(seed=1, device=ideal())
@@ -175,15 +175,16 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# The dashed line is exact feedback, the dotted one is frozen hidden layers. The network
-# learns to agree with its feedback matrix, so the matrix must outlive the run. A
-# feedback path needs hardly any precision, and a medium that stands still.
+# The dashed line is exact feedback; the dotted one is frozen hidden layers. The network
+# learns to align with its feedback matrix, so the matrix must stay the same for longer
+# than a run. A feedback path needs little precision, but a stable medium.
 #
 # ## A whole device
 #
-# `lighton_opu()` has all effects at once. What LightOn published is marked as its
-# source on the page [Optics](../docs/optics.md#the-presets); the rest is assumed, so
-# read the result as that of a plausible device, not of theirs.
+# `lighton_opu()` has all effects together. The page
+# [Optics](../docs/optics.md#the-presets) marks the values that LightOn published. The
+# other values are assumed, so the result is that of a plausible device, not of
+# LightOn's.
 
 # %%
 whole = through(lighton_opu())
@@ -192,16 +193,16 @@ print(f"lighton-opu       {whole:.1f}%")
 assert whole < min(*bits.values(), *photons.values(), *lifetimes.values())
 
 # %% [markdown]
-# On digits, that is far below exact feedback, although no effect alone did such harm.
-# A larger task can be more forgiving. With wider layers on MNIST, the same preset is
-# 0.2 points below exact feedback, and on Fashion-MNIST 1.7 points ([the
+# On digits, this is far below exact feedback, although the preset's bits and photons
+# alone cost little. A larger task can be more tolerant. With wider layers on MNIST, the
+# same preset is 0.2 points below exact feedback, and on Fashion-MNIST 1.7 points ([the
 # table](../docs/optics.md#what-it-does-to-learning)).
 #
-# The reason is not the light: it is the encoder. Mirrors are on or off, so the device
-# shows an error as its large positive and its large negative entries, all with one
-# magnitude. Then many small positive errors can outweigh the one large negative error
-# of the right class. `UnevenTernary` gives each sign its own magnitude, and takes no
-# more light.
+# The reason is the encoder, not the light. Mirrors are on or off, so the device shows
+# only the large positive and the large negative entries of an error, all with one
+# magnitude. Many small positive errors can then outweigh the one large negative error
+# of the right class. `UnevenTernary` gives each sign its own magnitude and needs no
+# additional light.
 
 # %%
 even = through(replace(ideal(), encoder=Ternary()))
@@ -214,10 +215,10 @@ assert repaired > whole + 2
 assert abs(repaired - controls["frozen"]) < 3
 
 # %% [markdown]
-# Ideal light with one magnitude does as much harm as the whole preset, so the encoder
-# explains it. With a magnitude for each sign the device is back at the level of the
-# frozen control, and not yet at that of exact feedback: the remaining effects matter
-# together.
+# Ideal light with one magnitude loses as much as the complete preset, so the encoder
+# explains the loss. With a magnitude for each sign, the device reaches the level of the
+# frozen control, but not yet that of exact feedback: together, the remaining effects
+# matter.
 
 # %% [markdown]
 # ## What to try next
@@ -226,7 +227,7 @@ assert abs(repaired - controls["frozen"]) < 3
 #   data the even encoder may be the better one.
 # - The same sweeps on MNIST and Fashion-MNIST, with intervals: [What it does to
 #   learning](../docs/optics.md#what-it-does-to-learning).
-# - What a whole training step would take in time and energy, next to electronics:
+# - The time and energy of a complete training step, compared with electronics:
 #   `beyondprop.optics.step_cost`.
-# - Send the errors by two levels alone: [Your own rule](own_rule.py), with
+# - Send the errors as two levels only: [Your own rule](own_rule.py), with
 #   `TwoLevels(projection=PhotonicProjection(...))`.

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Your own training loop
 #
-# BeyondProp does not own your training loop. You attach a rule to a model, and the loop
-# that you already have trains it. In this tutorial you train a network on handwritten
+# BeyondProp leaves the training loop to you. You attach a rule to a model, and your
+# existing loop trains it. In this tutorial you train a network on handwritten
 # digits three times, with the same loop: by direct feedback alignment, by
 # backpropagation, and with its hidden layers frozen. Then you measure whether any error
 # still travels backward from layer to layer.
@@ -54,9 +54,9 @@ assert list(model.state_dict()) == keys
 # ## The loop
 #
 # This is an ordinary PyTorch loop with one addition: `handle.targets(y)`. Rules that
-# teach hidden layers from the targets read them there. For all other rules, direct
-# feedback alignment among them, the line does nothing, so the same loop is right for
-# every rule.
+# teach hidden layers from the targets read them there. For all other rules, including
+# direct feedback alignment, the line does nothing, so the same loop works for every
+# rule.
 #
 # After each epoch the loop also records the *alignment*: the cosine of the angle
 # between the update that the rule gives a layer and the true gradient. A cosine above
@@ -98,10 +98,10 @@ print(f"direct feedback alignment: {accuracy(model, digits.test):.1%} of test im
 # %% [markdown]
 # ## Two controls
 #
-# A number on its own proves little: a network whose hidden layers never learn also
-# classifies most digits. So every result needs two controls. *Backprop* shows what
-# exact gradients reach, and *frozen* shows what the last layer reaches alone, on random
-# features. The share of the distance between the two that a rule covers is its
+# One accuracy shows little: a network whose hidden layers never learn also classifies
+# most digits correctly. Every result therefore needs two controls. *Backprop* is the
+# result of exact gradients, and *frozen* is the result of the last layer alone, on
+# random features. The share of the distance between the two that a rule covers is its
 # *recovery*.
 
 # %%
@@ -141,21 +141,21 @@ plt.show()
 assert by_feedback[-1][1] > 0.1
 
 # %% [markdown]
-# All three had the same ten epochs. Given more, the frozen network goes on improving,
-# since digits are easy to read from random features; `beyondprop compare` therefore
-# trains its last layer until it no longer improves, which is the stricter control.
+# All three had the same ten epochs. With more epochs the frozen network would continue
+# to improve, because random features are enough to classify most digits. `beyondprop
+# compare` therefore trains its last layer until it no longer improves, which is the
+# stricter control.
 #
 # The alignment is above zero although the feedback matrices are random and fixed. The
-# forward weights learn to agree with the feedback: this is what *feedback alignment*
-# means.
+# forward weights learn to agree with the feedback: hence the name *feedback alignment*.
 #
 # ## Does any error travel backward?
 #
 # You called `loss.backward()`, so how do you know that this was not backpropagation?
-# `isolation` holds the output error fixed, changes the weights of one block, and looks
-# at the gradients of the blocks before it. Under backprop they change, since the error
-# travels through those weights. Under direct feedback alignment they stay the same to
-# the last bit.
+# `isolation` holds the output error fixed, changes the weights of one block, and
+# compares the gradients of the blocks before it. Under backprop they change, because
+# the error passes through those weights. Under direct feedback alignment they stay the
+# same to the last bit.
 
 # %%
 x, y = digits.validation.inputs, digits.validation.targets
@@ -170,8 +170,8 @@ assert not isolation(bp.attach(model, bp.Backprop()), x, y).isolated
 # ## Exact gradients, when you need them
 #
 # Attacks, attributions and saliency maps need the true gradient of the trained model.
-# Ask for it with `bp.exact_gradients`; or call `handle.remove()`, which leaves the
-# plain model with its trained weights.
+# Use `bp.exact_gradients` for it, or call `handle.remove()`, which leaves the plain
+# model with its trained weights.
 
 # %%
 image = digits.test.inputs[:1].clone().requires_grad_()
@@ -194,8 +194,8 @@ plt.show()
 #
 # - Replace `bp.DirectFeedbackAlignment()` by another rule from [the
 #   list](../docs/choosing.md): the loop needs no change.
-# - Give each part of a model a rule of its own: [Attaching a rule to a
+# - Give each part of a model its own rule: [Attaching a rule to a
 #   model](../docs/attach.md).
-# - One seed is an anecdote. `beyondprop compare` repeats the comparison over seeds and
+# - One seed is not evidence. `beyondprop compare` repeats the comparison over seeds and
 #   learning rates and reports intervals: [Experiments](../docs/experiments.md).
 # - Write a rule yourself, in the [next tutorial](own_rule.py).

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Your own rule in ten lines
 #
-# A *rule* says where the teaching signal of a block comes from. The engine does the
-# rest: it cuts the graph between blocks, finds the shapes, calls the rule in the
-# backward pass and reports what changed. In this tutorial you write a rule of your own,
+# A *rule* determines where the teaching signal of a block comes from. The engine does
+# the rest: it cuts the graph between blocks, finds the shapes, calls the rule in the
+# backward pass and reports what changed. In this tutorial you write your own rule,
 # check what it does, and compare it with its nearest relative and with both controls.
 # The first try fails, and the controls show it.
 
@@ -29,11 +29,11 @@ digits = tasks.find("digits-mlp").load(None)
 # ## The rule
 #
 # Direct feedback alignment sends the error at the output straight to every block,
-# through a fixed random matrix. Our rule sends only the *sign* of each error: one bit a
-# number, which suits hardware that cannot transmit real values. A `DirectRule` needs
-# one method, which returns what is sent; the random matrices belong to a projection,
-# which the base class provides. Its `traits` say what checks and records must know of a
-# rule; one of them differs here.
+# through a fixed random matrix. This rule sends only the *sign* of each error: one bit
+# per number, which suits hardware that cannot transmit real values. A `DirectRule`
+# needs one method, which returns the message; the random matrices belong to a
+# projection, which the base class provides. Its `traits` are the properties that checks
+# and records use; one of them differs here.
 
 
 # %%
@@ -79,9 +79,9 @@ x, y = digits.validation.inputs, digits.validation.targets
 assert isolation(handle, x, y).isolated
 
 # %% [markdown]
-# The first block's gradient depends on signs alone. To see that, double the loss: the
-# error at the output doubles, and the last block's gradient with it, but the signs stay
-# the same. So does the first block's gradient, to the last bit.
+# The first block's gradient depends only on signs. To check this, double the loss. The
+# error at the output and the last block's gradient double, but the signs stay the same,
+# and so does the first block's gradient, to the last bit.
 
 
 # %%
@@ -150,15 +150,14 @@ assert beats("frozen", "sign-feedback")
 
 # %% [markdown]
 # It does not: on every seed it ends below the frozen control, whose hidden layers learn
-# nothing at all. Without that control, one might have taken it for a rule that learns
-# slowly.
+# nothing at all. Without that control, it would look like a rule that learns slowly.
 #
 # ## What went wrong
 #
-# Look at the error of one image, before and after the sign is taken. One class, the
-# right one, has a large negative error, and nine have small positive ones. The sign
-# makes all of them equal, so the nine outweigh the one, and every image pushes the
-# hidden layers the same way.
+# Look at the error of one image, before and after the sign is taken. The right class
+# has a large negative error, and the nine others have small positive errors. The sign
+# gives all of them the same magnitude, so the nine outweigh the one, and every image
+# pushes the hidden layers in the same direction.
 
 # %%
 with torch.no_grad():
@@ -176,7 +175,7 @@ assert error.sign().sum() == 8
 # ## The second try
 #
 # Send the signs with two magnitudes: the mean of the positive errors, and the mean of
-# the negative ones. That is two numbers an image more, and the sum is zero again.
+# the negative ones. This adds two numbers per image, and the sum is zero again.
 
 
 # %%
@@ -220,32 +219,31 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Now the rule beats the frozen control on every seed, within the same ten epochs.
-# Whether it is better or worse than direct feedback alignment, three seeds cannot tell.
-# And the frozen network would improve with more epochs: the command below trains its
-# last layer until it no longer does.
+# Now the rule beats the frozen control on every seed, within the same ten epochs. Three
+# seeds cannot show whether it is better or worse than direct feedback alignment. The
+# frozen network would improve with more epochs: the command below trains its last layer
+# until it no longer does.
 #
 # ## The same on the command line
 #
-# Save the second class as `my_ideas.py`. Every command finds it there by
-# `module:attribute`; nothing is registered, and nothing in the library changes:
+# Save the second class in `my_ideas.py`. Every command accepts it as
+# `module:attribute`; you register nothing and change nothing in the library:
 #
 # ```text
 # beyondprop check digits-mlp --rule my_ideas:TwoLevels
 # beyondprop compare --task digits-mlp --rules backprop,dfa,my_ideas:TwoLevels,frozen
 # ```
 #
-# `compare` searches a learning rate for each rule within the same budget, repeats over
-# seeds and tests the differences, so that a small one is not taken for a result.
+# `compare` searches a learning rate for each rule within the same budget, repeats the
+# comparison over seeds and tests the differences for significance.
 #
 # ## What to try next
 #
 # - Send nothing where the error is small: a rule of three levels.
-# - Rules of the other kinds (a loss of each block's own, a backward pass through other
-#   weights) take no more code: [How to add a
-#   rule](../CONTRIBUTING.md#how-to-add-a-rule-in-five-steps) has a model to follow for
-#   each.
+# - Write a rule of another kind (a loss for each block, a backward pass through other
+#   weights), which needs no more code: [How to add a
+#   rule](../CONTRIBUTING.md#how-to-add-a-rule-in-five-steps) has an example of each.
 # - Give a rule arguments, and name them on the command line:
 #   [Extending](../docs/extending.md).
-# - Send the signals by light: [What an optical feedback path
-#   needs](optical_feedback.py).
+# - Send the signals by light: [The requirements of an optical feedback
+#   path](optical_feedback.py).

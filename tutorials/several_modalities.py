@@ -1,11 +1,11 @@
 # %% [markdown]
 # # Several modalities
 #
-# A *modality* is a kind of input: a picture, a sound, a table. A network of several
-# modalities has an encoder for each, and a fusion that joins them. Trained together,
-# the encoder that learns fastest takes over, and the others learn little. One remedy is
-# to train each encoder alone first, then the fusion, then everything. In this tutorial
-# you do that, look at which modality the fusion trusts, and leave one out.
+# A *modality* is a kind of input: a picture, a sound, a table. A network with several
+# modalities has an encoder for each, and a fusion that joins them. If all are trained
+# together, the encoder that learns fastest dominates, and the others learn little. One
+# remedy is to train each encoder alone first, then the fusion, then everything. In this
+# tutorial you do that, look at which modality the fusion trusts, and leave one out.
 
 # %%
 from pathlib import Path
@@ -21,11 +21,11 @@ from beyondprop.pieces.training import Recipe
 from beyondprop.tasks import accuracy
 
 # %% [markdown]
-# ## Data in which each modality is silent at times
+# ## Data in which each modality is sometimes uninformative
 #
-# We draw the data, so that the truth is known. Each sample has an image and a table.
-# One of them tells the class, and the other is noise: the image is noise in two samples
-# of three.
+# The data are synthetic, so the truth is known. Each sample has an image and a table.
+# One of them shows the class, and the other is noise: the image is noise in two samples
+# out of three.
 
 # %%
 CLASSES = 4
@@ -33,7 +33,7 @@ Batch = tuple[dict[str, Tensor], Tensor, Tensor]
 
 
 def draw(count: int, seed: int) -> list[Batch]:
-    """Return batches of inputs, classes, and whether the image says something."""
+    """Return batches of inputs, classes, and whether the image is informative."""
     generator = torch.Generator().manual_seed(seed)
     kinds = torch.randn(CLASSES, 64, generator=torch.Generator().manual_seed(0))
     rows = torch.randn(CLASSES, 6, generator=torch.Generator().manual_seed(1))
@@ -83,8 +83,8 @@ def head(width: int) -> nn.Module:
 # %% [markdown]
 # ## Alone, then together
 #
-# `pretrain` trains each encoder with a head of its own, as an independent job, and
-# stops it when its own validation loss stops falling. `join` trains the fusion and the
+# `pretrain` trains each encoder with its own head, as an independent job, and stops it
+# when its validation loss stops falling. `join` trains the fusion and the
 # head for two epochs, then everything.
 
 # %%
@@ -108,13 +108,13 @@ for name, score in scores.items():
 assert scores["both"] > max(scores["image alone"], scores["table alone"]) + 0.1
 
 # %% [markdown]
-# The whole is better than each part, by more than ten points, since it can use the
-# modality that is informative.
+# The complete network is more than ten points better than each modality alone, because
+# it can use the informative modality of each sample.
 #
 # ## Which modality does it trust?
 #
-# `model.trust` returns the weight of each modality for each sample. Nobody told the
-# network which modality was noise; we kept that to ourselves.
+# `model.trust` returns the weight of each modality for each sample. The network did not
+# receive the information which modality was noise.
 
 # %%
 with torch.no_grad():
@@ -142,8 +142,8 @@ plt.show()
 # %% [markdown]
 # ## Without the image
 #
-# A modality that is missing is left out of the call. Its weight is exactly zero, and
-# the rest of the network does what it can.
+# Leave a missing modality out of the call. Its weight is then exactly zero, and the
+# network uses the other modalities.
 
 # %%
 with torch.no_grad():
@@ -159,11 +159,12 @@ assert accuracy(table_only, classes) > 1 / CLASSES + 0.1
 # %% [markdown]
 # ## What to try next
 #
-# - Train from the beginning instead: leave `pretrain` out. Then compare with other
-#   remedies at equal computation: `beyondprop modalities --task generated-ambiguous`.
-# - Leave modalities out at random in training, so that the network copes better without
+# - Train everything together from the start: leave out `pretrain`. Then compare with
+#   other remedies at equal computation: `beyondprop modalities --task
+#   generated-ambiguous`.
+# - Leave out modalities at random in training, so that the network works better without
 #   one: `MultimodalNetwork(..., dropout=0.2)`.
-# - Train a part by another rule than backprop: `Recipe(rule=...)` says the rule of an
-#   encoder and of the whole.
-# - Other fusions, other remedies, and when none of them helps:
+# - Train a part by a rule other than backprop: `Recipe(rule=...)` sets the rule of an
+#   encoder or of the complete network.
+# - Other fusions, other remedies, and cases in which none of them helps:
 #   [Modalities](../docs/modalities.md).

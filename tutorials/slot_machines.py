@@ -3,9 +3,9 @@
 #
 # An ordinary network learns the values of its weights. A *slot machine* learns none:
 # each connection has a few fixed random values, its reel, and training moves only the
-# choice among them. Such a network is stored as a seed and a few bits per weight. And
-# since nothing but choices is learned, one network can hold a separate choice for each
-# of several tasks, so that learning one task cannot harm another.
+# choice among them. The network is stored as a seed and a few bits per weight. Because
+# only choices are learned, one network can hold a separate selection for each of
+# several tasks, so learning one task cannot harm another.
 
 # %%
 from pathlib import Path
@@ -56,10 +56,9 @@ def accuracy(model: nn.Module, part: Tensor) -> float:
 # ## Convert a model
 #
 # `slots.convert` changes the model in place. The weight of each layer is still an
-# ordinary parameter under its own name; it holds the values that are chosen now.
-# `slots.drive` makes an ordinary optimizer move the choices: each candidate value has a
-# score, the gradient changes the scores, and the value with the highest score is the
-# weight.
+# ordinary parameter under its own name; it holds the chosen values. `slots.drive` makes
+# an ordinary optimizer update the choices: each candidate value has a score, the
+# gradient changes the scores, and the value with the highest score is the weight.
 
 # %%
 torch.manual_seed(0)
@@ -83,8 +82,9 @@ assert accuracy(model, all_tests) > 0.9
 # %% [markdown]
 # ## Three bits per weight
 #
-# Eight values need three bits. The values themselves need none: they are drawn again
-# from the seed. `slots.load` fills an ordinary network with exactly the same function.
+# A choice among eight values needs three bits. The values themselves need none: they
+# are drawn again from the seed. `slots.load` fills an ordinary network with exactly the
+# same function.
 
 # %%
 with TemporaryDirectory() as folder:
@@ -101,7 +101,7 @@ assert large > 5 * small
 # %% [markdown]
 # ## Two tasks, one after the other
 #
-# The first task is to tell the digits 0 to 4 apart, the second to tell 5 to 9 apart. An
+# The first task is to classify the digits 0 to 4, the second to classify 5 to 9. An
 # ordinary network that learns them in this order forgets the first:
 
 # %%
@@ -121,11 +121,12 @@ assert before > 0.9
 assert after < 0.1
 
 # %% [markdown]
-# Its outputs for 0 to 4 were trained away, since no image of 5 to 9 is one of these.
+# The second task suppresses the outputs for 0 to 4, because its images never belong to
+# these classes.
 #
-# A *bank* keeps a choice for each task. `restart` puts the initial scores back, `keep`
-# stores the choice under the task's name, and `use` takes it up again. The fixed values
-# are shared by all tasks.
+# A *bank* stores a selection for each task. `restart` restores the initial scores,
+# `keep` stores the selection under the task's name, and `use` applies it again. All
+# tasks share the fixed values.
 
 # %%
 torch.manual_seed(0)
@@ -165,14 +166,15 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# The bank's outputs are the same to the last bit. This is not luck: learning the second
-# task writes nothing that the first one reads. Each task costs three bits per weight.
+# The bank's outputs are the same to the last bit. This is guaranteed: learning the
+# second task changes nothing that the first one uses. Each task costs three bits per
+# weight.
 #
 # ## Which task is it?
 #
-# So far we told the network which task to use. `bank.infer_each` finds it from
-# unlabelled inputs: it takes the choice whose outputs have the lowest entropy. It works
-# where the inputs of tasks differ, and more images tell more.
+# So far you named the task. `bank.infer_each` infers it from unlabelled inputs: it
+# chooses the selection whose outputs have the lowest entropy. It works if the inputs of
+# the tasks differ, and better with more images.
 
 # %%
 for task, test_part in (("low", test_low), ("high", test_high)):
@@ -185,11 +187,11 @@ for task, test_part in (("low", test_low), ("high", test_high)):
 # %% [markdown]
 # ## What to try next
 #
-# - Train the scores by another rule: `bp.attach(model, bp.DirectFeedbackAlignment())`
-#   after `convert`.
+# - Train the scores by a different rule: `bp.attach(model,
+#   bp.DirectFeedbackAlignment())` after `convert`.
 # - Use two values per connection instead of eight, or a supermask (a value or zero):
 #   [Slot machines and supermasks](../docs/slots.md).
-# - Go on learning from the chosen values as from an ordinary initialisation:
+# - Continue training from the chosen values as from an ordinary initialisation:
 #   `slots.finetune(model)`.
 # - Compare a bank with replay, elastic weight consolidation and others: [Continual
 #   learning](../docs/continual.md).

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # A transformer with labels inside
 #
-# Language models often take the labels themselves and return the loss: those of Hugging
-# Face do. Then the model's output is not where the error is. In this tutorial you train
-# such a transformer, a small decoder that predicts characters, by rules that need no
-# backward pass through the whole model, and compare them with both controls.
+# Many language models, such as those of Hugging Face, take the labels and return the
+# loss. The error then does not arise at the model's output. In this tutorial you train
+# a transformer of this kind, a small decoder that predicts characters, by rules that
+# need no backward pass through the complete model, and compare them with both controls.
 
 # %%
 import math
@@ -20,8 +20,8 @@ import beyondprop as bp
 # %% [markdown]
 # ## Some text
 #
-# Every Python installation carries its own language reference for `help()`. That is
-# enough English for a small model.
+# Every Python installation includes the language reference for `help()`, which is
+# enough English text for a small model.
 
 # %%
 text = (
@@ -39,8 +39,8 @@ print(f"{len(codes):,} characters, {len(characters)} kinds")
 # ## A decoder that computes its own loss
 #
 # This is plain PyTorch. `forward` takes the labels, shifts them by one character, and
-# returns the loss. The module named `norm` makes the last hidden state; only the
-# decoder comes after it, which turns a hidden state into characters.
+# returns the loss. The module named `norm` computes the last hidden state. Only the
+# decoder follows, which maps a hidden state to characters.
 
 # %%
 WIDTH, LENGTH = 64, 32
@@ -105,9 +105,9 @@ class Decoder(nn.Module):
 # ## Attach
 #
 # Three arguments describe the model. `output=` names the module at which the error is
-# taken: the last hidden state, so the decoder behind it keeps its exact gradient.
+# taken: the last hidden state, so the decoder after it keeps its exact gradient.
 # `targets=` names the argument that holds the labels, so the loop needs no
-# `handle.targets(...)`. `shift=1` says that the model's loss compares each output with
+# `handle.targets(...)`. `shift=1` means that the model's loss compares each output with
 # the label one character ahead.
 #
 # `blocks` are the embedding and each layer. Within a block the gradient is exact:
@@ -122,9 +122,8 @@ handle = bp.attach(model, bp.LocalLoss(bp.CrossEntropy()), blocks, **where)
 print(handle.report)
 
 # %% [markdown]
-# `LocalLoss` gives every block a linear head of its own that predicts the next
-# character. Heads are parameters of the handle, and leave the model's `state_dict`
-# alone.
+# `LocalLoss` gives every block its own linear head, which predicts the next character.
+# Heads are parameters of the handle and do not change the model's `state_dict`.
 #
 # ## Train
 #
@@ -186,18 +185,18 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Local losses end between the controls: the layers learn, though no gradient passes
-# from one to another. Direct feedback alignment ends behind local losses, near the
+# Local losses end between the controls: the layers learn, although no gradient passes
+# from one to another. Direct feedback alignment ends below local losses, near the
 # frozen control: in these few steps, at this learning rate, its random signals teach
 # the layers little.
 #
-# This is a first look: one seed, one learning rate for all rules, and a small model. A
-# fair comparison searches the rate of each rule and repeats over seeds; those are on
-# the page [Language](../docs/language.md).
+# This is a first look, with one seed, one learning rate for all rules, and a small
+# model. A fair comparison searches the rate of each rule and repeats over seeds; the
+# page [Language](../docs/language.md) shows such comparisons.
 #
 # ## A model of Hugging Face
 #
-# The call is the same, and the labels' shift is known from the class's name:
+# The call is the same, and the class name determines the shift of the labels:
 #
 # ```text
 # model = GPT2LMHeadModel(config)
@@ -207,11 +206,11 @@ plt.show()
 #
 # ## What to try next
 #
-# - Let each layer learn as soon as it has run, and free its memory: [Memory flat in
-#   depth](flat_memory.py).
+# - Let each layer learn as soon as it has run, and free its memory: [Memory that does
+#   not grow with depth](flat_memory.py).
 # - End blocks within layers too: `bp.finer_blocks(model)` names the parts of common
 #   transformers.
-# - Your own model, or one of some thirty that others wrote: [Any
-#   model](../docs/models.md).
-# - Teach parts by different rules: `bp.attach(model, {"embedding": bp.Backprop(),
+# - Use your own model, or one of some thirty models from other packages: [Supported
+#   models](../docs/models.md).
+# - Train parts by different rules: `bp.attach(model, {"embedding": bp.Backprop(),
 #   "layers.*": rule})`.

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from benchmarks.common.tables import Cells, markdown
+from beyondprop.audit import SECTIONS
 from beyondprop.experiment.statistics import paired
 from beyondprop.report.audited import notes, verdicts
 from beyondprop.report.audited.read import read_audit
@@ -168,6 +169,12 @@ def audited(record: dict[str, Any]) -> str:
 
 
 def _answer(audit: Audit, section: Asked) -> str:
-    """Return a question, what was found, and what must be said beside it."""
+    """Return a question, what was found, and what must be said with it."""
     beside = (*notes.warnings(audit, section.name), *notes.notes(audit, section.name))
-    return " ".join((f"**{section.question}**", verdicts.line(audit, section), *beside))
+    return " ".join((f"**{_question(section)}**", verdicts.line(audit, section), *beside))
+
+
+def _question(section: Asked) -> str:
+    """Return a section's question: its present wording, or the record's for an unknown section."""
+    known = section.name in SECTIONS
+    return SECTIONS.make(section.name).question if known else section.question

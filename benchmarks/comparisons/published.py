@@ -167,8 +167,8 @@ STUDIES: dict[str, tuple[Study, ...]] = {
     "cifar-softhebb": (
         Study(
             SOFT_HEBB,
-            "The original CIFAR-10, full width; hidden layers for one epoch, then a read-out by "
-            "itself for 50.",
+            "The original CIFAR-10, full width; hidden layers for one epoch, then only the "
+            "read-out for 50.",
             "test accuracy, %",
             ("three convolutions",),
             {"softhebb": (80.3,)},
@@ -177,7 +177,7 @@ STUDIES: dict[str, tuple[Study, ...]] = {
     "mnist-softhebb": (
         Study(
             SOFT_HEBB,
-            "MNIST, full width; hidden layers for one epoch, then a read-out by itself for 50.",
+            "MNIST, full width; hidden layers for one epoch, then only the read-out for 50.",
             "test accuracy, %",
             ("three convolutions",),
             {"softhebb": (99.4,)},
@@ -211,7 +211,7 @@ STUDIES: dict[str, tuple[Study, ...]] = {
             "products. One feedback matrix, uniform in (−1, 1), shared and sliced, divided by the "
             "root of its width. Learning rates of backprop, DFA and shallow: DeepFM 3e-4, 5e-5, "
             "1e-4; Deep & Cross 2e-4, 5e-5, 1e-3; AutoInt 1e-4, 5e-5, 4e-4; AFN 4e-4, 3e-4, 4e-4. "
-            "Dropout alike: .5, .5, .1; 0, 0, 0; 0, 0, .5; .3, 0, 0.",
+            "Dropout in the same order: .5, .5, .1; 0, 0, 0; 0, 0, .5; .3, 0, 0.",
             "AUC",
             ("DeepFM", "Deep & Cross", "AutoInt", "AFN", "factorisation machine"),
             {

@@ -189,7 +189,7 @@ def _controls(made: Mapping[str, Shown]) -> Cells:
             low, high = found.lower.score_mean, found.upper.score_mean
             three = [marked(found, found.facts.row(each)) for each in (LINEAR, FROZEN, BACKPROP)]
             rows.append([task, *three, percent(saved(low, high)), str(len(found.facts.seeds))])
-    share = "share of the stronger lower control's errors that backprop saves"
+    share = "share of the stronger lower control's errors that backprop corrects"
     return ("task", "linear", "frozen", "backprop", share, "seeds"), rows
 
 

@@ -165,7 +165,7 @@ def _search(found: Shown) -> str:
         lengths = listing([str(length) for length in tuning.epochs])
         word = "epoch" if lengths == "1" else "epochs"
         among = optimizers(found.facts)
-        what = f"its learning rate and {listing(among)}" if among else "its learning rate"
+        what = f"its learning rate with {listing(among)}" if among else "its learning rate"
         return (
             f"Each rule searched {what} in trials of {lengths} {word}, with at most as much "
             f"compute as {tuning.budget:g} of backprop's longest trials. Seeds: {seeds}."

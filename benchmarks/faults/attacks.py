@@ -2,8 +2,8 @@
 
     python -m benchmarks.faults.attacks
 
-Each kind of attack has a process of its own, whose greatest memory is recorded. `make test-all`
-makes the same attacks and fails where one is neither refused in a sentence nor ends right.
+Each kind of attack runs in its own process, whose peak memory is recorded. `make test-all` makes
+the same attacks and fails if one is neither refused in one sentence nor gives the correct result.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
         [
             "Seconds: computing time of the longest input, where attacks run in one process. "
             "MiB: memory of the largest process, including PyTorch.",
-            "A damaged file ends right if it reads as it was written. A file of a data set without "
-            "a hash ends right if its shapes, types and classes match its content.",
+            "A damaged file gives the correct result if it reads as it was written. A data file "
+            "without a hash does so if its shapes, types and classes match its content.",
             "Time with a check relative to the time without, medians of interleaved rounds: "
             + "; ".join(f"{what} {ratio} ({spread})" for what, *_, ratio, spread in costly)
             + ".",

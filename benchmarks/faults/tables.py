@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.common.tables import Cells
 
-HEADS = ("attack", "tried", "refused in a sentence", "ended right", "wrong", "seconds", "MiB")
+HEADS = ("attack", "tried", "refused in one sentence", "correct result", "wrong", "seconds", "MiB")
 BOUND_HEADS = ("check", "with it", "without", "ratio", "quartiles")
 
 

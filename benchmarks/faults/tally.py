@@ -1,4 +1,4 @@
-"""What became of attacks: each is refused in one sentence, or ends right; all else is a fault."""
+"""The outcome of attacks: refused in one sentence, the correct result, or a fault."""
 
 from __future__ import annotations
 

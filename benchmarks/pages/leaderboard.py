@@ -29,7 +29,7 @@ ABOVE, ALIKE, BELOW, OPEN, CONTROL = (
     *("above", "not significant", "below", "not known"),
     "a control",
 )
-"""Where a rule stands beside the stronger lower control."""
+"""How a rule compares with the stronger lower control."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def row(record: str, comparison: Comparison, found: RuleRow) -> Row:
 
 
 def stands(found: RuleRow) -> str:
-    """Return where a rule stands beside the lower control, by its interval of recovery."""
+    """Return how a rule compares with the lower control, by its interval of recovery."""
     if found.rule in CONTROLS:
         return CONTROL
     if found.recovery_interval is None:

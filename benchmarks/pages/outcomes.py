@@ -13,11 +13,11 @@ def outcomes(load: Load) -> Cells:
     """Return one row a kind of user: what it wants, what there is for it, and what was measured."""
     found = (
         ("study learning without backprop", *research(load)),
-        ("train what does not fit into memory", *memory(load)),
+        ("train models that do not fit into memory", *memory(load)),
         ("build optical or analog hardware", *light(load)),
-        ("learn tasks in turn, forgetting none", *tasks(load)),
+        ("learn tasks in sequence without forgetting", *tasks(load)),
     )
-    return ("you want to", "take", "measured"), [list(row) for row in found]
+    return ("you want to", "use", "measured"), [list(row) for row in found]
 
 
 def research(load: Load) -> tuple[str, str]:
@@ -37,7 +37,7 @@ def memory(load: Load) -> tuple[str, str]:
     found = {row["way"]: row for row in rows if row["depth"] == deep}
     own, other = (found[way]["bytes"] / 1e6 for way in ("dgl, immediate", "backprop"))
     return "[`Immediate`](docs/schedules.md), local losses", (
-        f"{own:.0f} MB for a step of {deep} layers where backprop takes {other:.0f} MB, in "
+        f"{own:.0f} MB for a step of {deep} layers instead of backprop's {other:.0f} MB, in "
         f"{found['dgl, immediate']['time_ratio']:.2f} of its time"
     )
 
@@ -64,5 +64,5 @@ def tasks(load: Load) -> tuple[str, str]:
     return "[slot machines](docs/slots.md)", (
         f"{percent(bank['final_mean'], bank['final_std'])} on {count} permuted MNIST tasks "
         f"(standard deviation over {len(bank['runs'])} seeds), {bank['forgetting']:.2%} forgotten, "
-        f"{bank['bits']} bits a weight and task"
+        f"{bank['bits']} bits per weight and task"
     )

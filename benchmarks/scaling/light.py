@@ -97,9 +97,9 @@ def break_even(record: dict[str, Any]) -> str:
             for size, price in zip(sizes, found, strict=True)
             if ratio(family, size, price.value, chip) <= 1
         ]
-        when = f"from {faster[0]:.1g} parameters on" if faster else "at none of these sizes"
-        told.append(f"against electronics of {name}, {when}")
-    return f"By the fitted laws, light pays off {'; '.join(told)}."
+        when = f"from {faster[0]:.1g} parameters" if faster else "at none of these sizes"
+        told.append(f"{when} against electronics of {name}")
+    return f"By the fitted laws, light pays off {', and '.join(told)}."
 
 
 def row(family: Layers, parameters: float, price: Interval) -> list[str]:

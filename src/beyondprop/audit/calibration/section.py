@@ -43,7 +43,7 @@ class Calibration(Section):
     """
 
     name: ClassVar[str] = "calibration"
-    question: ClassVar[str] = "How far can its confidence be believed?"
+    question: ClassVar[str] = "How reliable is its confidence?"
 
     columns: ClassVar[tuple[Column, ...]] = (
         Column(

@@ -59,7 +59,7 @@ class Explanations(Section):
     """
 
     name: ClassVar[str] = "explanations"
-    question: ClassVar[str] = "Why does it answer so, and which features act together?"
+    question: ClassVar[str] = "Why does it give these answers, and which features act together?"
     packages: ClassVar[tuple[str, ...]] = ("captum", "shapiq", "sklearn", "scipy")
     columns: ClassVar[tuple[Column, ...]] = (
         Column(

@@ -47,7 +47,7 @@ class Fairness(Section):
     bins: int = BINS
 
     name: ClassVar[str] = "fairness"
-    question: ClassVar[str] = "Whom does it treat worse?"
+    question: ClassVar[str] = "Which groups does it treat worse?"
     packages: ClassVar[tuple[str, ...]] = ("fairlearn", "scipy")
     columns: ClassVar[tuple[Column, ...]] = (
         Column(

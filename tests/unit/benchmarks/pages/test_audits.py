@@ -30,7 +30,7 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_question_has_its_finding_and_its_figures() -> None:
     lines = tables.table("audit-answers a").splitlines()
     assert len(lines) == 2
-    assert lines[1].startswith("- **Whom does it treat worse?** ")
+    assert lines[1].startswith("- **Which groups does it treat worse?** ")
     whole = tables.table("audited a")
     for line in lines:
         assert line.removeprefix("- ") in whole

@@ -1,1 +1,1 @@
-"""Benchmarks: a package a topic; each module with a command writes one record of `results/`."""
+"""Benchmarks: one package per topic; each module with a command writes one record of `results/`."""

@@ -1,1 +1,1 @@
-"""What the audit asks, over rules."""
+"""The questions of the audit over rules."""

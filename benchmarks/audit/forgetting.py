@@ -1,13 +1,13 @@
-"""What rules forget of tasks in turn, and which methods prevent it.
+"""Forgetting under each rule when tasks are learned one after another, and methods against it.
 
     python -m benchmarks.audit.forgetting
 
-Streams of MNIST or Fashion-MNIST: pairs of classes in turn, without being told the pair at test
-(class-incremental) and with it (task-incremental), and the same images with their pixels in other
-orders (domain-incremental). Each method is tried under each rule at the same settings: learning
-rates times strengths, and as many more beyond an end where the best lies. The best by the
-validation samples of all experiences at the end of the stream is taken. Those that keep samples get
-as many as fit into the bits of a bank of slot machines.
+Streams of MNIST or Fashion-MNIST: pairs of classes, where the pair is unknown at test
+(class-incremental) or known (task-incremental), and the same images with permuted pixels
+(domain-incremental). Each method is tried under each rule with the same settings: learning rates
+times strengths, extended beyond an end if the best is there. The best setting has the highest score
+on the validation samples of all experiences at the end of the stream. Methods that store samples
+get as many as fit into the memory of a bank of slot machines.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ TOGETHER = "all together"
 
 
 def once(trial: Trial, name: str, setting: dict[str, Any], rate: float, seed: int) -> Figures:
-    """Return what a method reaches on test samples, once."""
+    """Return the results of one run of a method on test samples."""
     set_threads(1)
     task, data = trial.data()
     way = WAYS[name]
@@ -54,7 +54,7 @@ def once(trial: Trial, name: str, setting: dict[str, Any], rate: float, seed: in
 
 
 def ceiling(trial: Trial, rate: float, seed: int) -> Figures:
-    """Return what the rule scores that learns all at once."""
+    """Return the score of the rule when it learns all experiences together."""
     set_threads(1)
     task, data = trial.data()
     found = learn_together(streams(data)[trial.stream], task, trial.recipe(Way(), rate, seed))
@@ -76,16 +76,16 @@ def main(
     """Learn streams by each rule and each method.
 
     Args:
-        task: Whose images are taken.
-        samples: Of its training part, the first ones.
-        kinds: Of streams: class, task, domain.
-        taught: Rules.
-        methods: Against forgetting.
+        task: The task whose images are used.
+        samples: The number of training samples, from the first on.
+        kinds: The kinds of streams: class, task, domain.
+        taught: The rules.
+        methods: The methods against forgetting.
         epochs: Passes over each experience.
-        repeats: How many seeds, from 0 on.
+        repeats: The number of seeds, from 0.
         workers: Parallel processes.
         runs: Folder that caches each run.
-        output: Where the record goes.
+        output: The file of the record.
     """
     started = datetime.now(UTC)
     trials = [Trial(task, samples, kind, rule, epochs) for kind in kinds for rule in taught]
@@ -137,7 +137,7 @@ def main(
 
 
 def fits(trial: Trial, name: str) -> bool:
-    """Whether a method makes sense with a rule: of a frozen network only the head learns."""
+    """Whether a method makes sense with a rule: in a frozen network, only the head learns."""
     return not (trial.rule == "frozen" and name == "slots")
 
 
@@ -147,7 +147,7 @@ def key_of(trial: Trial, name: str) -> str:
 
 
 def table(rows: list[Figures], task: str) -> Table:
-    """Return the figures to read."""
+    """Return the table of the results."""
     return Table(
         f"Tasks in turn, {task}",
         *tables.forgetting(rows),

@@ -1,11 +1,11 @@
-"""How often each rule reaches a global minimum that is known.
+"""How often each rule reaches a known global minimum.
 
     python -m benchmarks.audit.minima
 
-Networks that are to learn what another one of their shape computes, so that the lowest loss is
-zero: three layers with tanh, and three linear layers. Every rule begins at the same starts, with
-the same steps of Adam and the same search for its rate, on starts of their own. Slot machines
-choose among fixed values, and so does the network that they learn from.
+Networks learn the function of another network of the same shape, so that the lowest loss is zero:
+three layers with tanh, and three linear layers. Every rule has the same starts, the same number of
+Adam steps and the same search for its rate, on separate starts. Slot machines choose among fixed
+values, and so does the network that they learn from.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from beyondprop.audit.minima.known import MORE
 from beyondprop.errors import UserError
 
 WAYS = ("backprop", "fa", "dfa", "usf", "kp", "dgl", "frozen")
-"""Rules that take an error of numbers; the sixth is a local one."""
+"""Rules that accept the error of a regression; the sixth is a local rule."""
 CHOSEN = "backprop, slot machine"
 
 
@@ -43,13 +43,13 @@ def main(
     """Train by each rule from many starts, and count those that end at the minimum.
 
     Args:
-        starts: That are counted.
-        steps: Of each start.
-        tuning: Further starts that each rate is tried on.
-        tolerance: Of the loss, as a share of the targets' variance.
+        starts: The number of starts that are counted.
+        steps: The number of steps from each start.
+        tuning: The number of further starts on which each rate is tried.
+        tolerance: The largest loss at the minimum, as a share of the targets' variance.
         workers: Parallel runs, each with one thread.
         runs: Folder that caches each rule's figures on each problem.
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     budget = Budget(starts=starts, steps=steps, tuning=tuning, tolerance=tolerance)
@@ -65,7 +65,7 @@ def main(
 
 
 def one(problem: Problem, way: str, budget: Budget) -> Figures:
-    """Return how often a rule reaches the minimum of a problem, or why it can't be taught."""
+    """Return how often a rule reaches the minimum of a problem, or why it can't teach it."""
     set_threads(1)
     rule = rules.RULES.make("backprop" if way == CHOSEN else way)
     about = {"problem": problem.name, "way": way, "tolerance": budget.tolerance}
@@ -77,7 +77,7 @@ def one(problem: Problem, way: str, budget: Budget) -> Figures:
 
 
 def figures(found: Reached) -> Figures:
-    """Return what was reached as JSON values; a loss that is not finite is null."""
+    """Return the result as JSON values; a loss that is not finite becomes null."""
     losses = [None if each == float("inf") else each for each in found.losses]
     figures_: Figures = {"losses": losses, "share": found.share, "interval": list(found.interval)}
     return figures_ | {"rate": found.rate, "edge": found.edge}

@@ -1,4 +1,4 @@
-"""Which setting and learning rate serve a method best, by validation samples."""
+"""Search for the best setting and learning rate of a method on validation samples."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,28 +15,28 @@ from beyondprop.tasks import Task
 
 SEED = 1000
 FACTOR, MORE = 3.0, 3
-"""Between what is at an end of what was tried and the next; how many more are tried at most."""
+"""The factor from an end of the tried values to the next, and the most values tried beyond it."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is tried.
+    """A setting and a learning rate to try.
 
     Attributes:
-        setting: Of the method.
-        rate: Learning rate.
+        setting: The setting of the method.
+        rate: The learning rate.
     """
 
     setting: dict[str, Any]
     rate: float
 
     def recipe(self, trial: Trial, way: Way) -> Recipe:
-        """Return how each experience is learned by it."""
+        """Return the recipe for each experience."""
         return trial.recipe(way, self.rate, SEED)
 
 
 def search(trial: Trial, name: str) -> Figures:
-    """Return the setting and the rate that serve a method best on validation samples."""
+    """Return the setting and the rate of a method with the best validation score."""
     set_threads(1)
     way, (task, stream) = WAYS[name], held_out(trial)
     size = trial.memory(way)
@@ -49,14 +49,14 @@ def search(trial: Trial, name: str) -> Figures:
 
 
 def search_together(trial: Trial) -> Figures:
-    """Return the rate that serves a rule best that learns all experiences at once."""
+    """Return the best rate of a rule that learns all experiences together."""
     set_threads(1)
     way, (task, stream) = Way(), held_out(trial)
     return best_of(way, lambda each: fmean(learn_together(stream, task, each.recipe(trial, way))))
 
 
 def held_out(trial: Trial) -> tuple[Task, Stream]:
-    """Return the task, and the stream with validation samples for test samples."""
+    """Return the task, and the stream with validation samples in place of test samples."""
     task, data = trial.data()
     return task, streams(replace(data, test=data.validation))[trial.stream]
 
@@ -64,8 +64,8 @@ def held_out(trial: Trial) -> tuple[Task, Stream]:
 def best_of(way: Way, average: Callable[[Choice], float]) -> Figures:
     """Return the choice with the best average, and all that were tried.
 
-    While the best is at an end of what was tried, the next one beyond it is tried too, `MORE` at
-    most: as many for every rule.
+    While the best is at an end of the tried values, the next value beyond it is tried too, at most
+    `MORE` values for every rule.
     """
     found: list[Figures] = []
     wanted = [Choice(setting, rate) for setting in way.settings for rate in way.rates]
@@ -80,8 +80,8 @@ def best_of(way: Way, average: Callable[[Choice], float]) -> Figures:
 
 
 def beyond(found: Sequence[Figures], best: Figures) -> list[Choice]:
-    """Return what comes next beyond the best one, where it is at an end of what was tried: of the
-    learning rates with its setting, or of the numbers of its setting with its rate.
+    """Return the next choices beyond the best one if it is at an end of the tried values: of the
+    learning rates with its setting, or of the numbers in its setting with its rate.
     """
     rates = {each["rate"] for each in found if each["setting"] == best["setting"]}
     made = [Choice(best["setting"], each) for each in outside(rates, best["rate"])]
@@ -94,14 +94,14 @@ def beyond(found: Sequence[Figures], best: Figures) -> list[Choice]:
 
 
 def outside(tried: set[float], best: float) -> list[float]:
-    """Return the next number beyond an end at which the best lies."""
+    """Return the next number beyond an end if the best is there."""
     if len(tried) < 2 or min(tried) < best < max(tried):
         return []
     return [best / FACTOR if best == min(tried) else best * FACTOR]
 
 
 def score(average: Callable[[Choice], float], choice: Choice) -> Figures:
-    """Return the average score at the end; where training fails that of nothing, and why."""
+    """Return the average score at the end; if training fails, the score 0 and the reason."""
     try:
         return {"score": average(choice)}
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The tables of audits over rules: headings and rows, made of records."""
+"""The tables of audits over rules, made from records."""
 
 import math
 import statistics
@@ -20,7 +20,7 @@ NOTHING = "No audit of this is recorded yet."
 
 
 def forgetting(rows: list[dict[str, Any]]) -> Cells:
-    """Return what is known at the end and forgotten: one row for each stream, rule and method."""
+    """Return the score at the end and the forgetting: one row per stream, rule and method."""
     lines = []
     for row in rows:
         runs, search = row["runs"], row["search"]
@@ -42,7 +42,7 @@ def forgetting(rows: list[dict[str, Any]]) -> Cells:
 
 
 def forgetting_notes(rows: list[dict[str, Any]]) -> list[str]:
-    """Return what a reader must know to read it."""
+    """Return the notes below the table."""
     seeds = len(rows[0]["runs"])
     notes = [
         f"Accuracy on the test samples of all experiences, mean over {seeds} seeds; ± is half of "
@@ -66,7 +66,7 @@ STREAMS = {
 
 
 def forgotten(rows: list[dict[str, Any]]) -> str:
-    """Return what rules forget, and what keeps most: a sentence or two for each stream."""
+    """Return what rules forget, and the best method: one or two sentences per stream."""
     told = [
         f"{words}: {_forgotten([row for row in rows if row['stream'] == stream])}"
         for stream, words in STREAMS.items()
@@ -76,7 +76,7 @@ def forgotten(rows: list[dict[str, Any]]) -> str:
 
 
 def _forgotten(rows: list[dict[str, Any]]) -> str:
-    """Return what is known at the end of one stream."""
+    """Return the sentences on one stream."""
     scores = {(row["rule"], row["method"]): [run["average"] for run in row["runs"]] for row in rows}
     plain = [
         f"{interval(found)}% ({title(rule)})"
@@ -100,7 +100,7 @@ def _forgotten(rows: list[dict[str, Any]]) -> str:
 
 
 def interval(scores: list[float]) -> str:
-    """Return a mean in percent and half of its interval."""
+    """Return a mean in percent with half of its interval."""
     found = paired(scores) if len(scores) > 1 else None
     half = "" if found is None else f" ± {100 * (found.high - found.value):.1f}"
     return f"{100 * statistics.mean(scores):.1f}{half}"
@@ -112,7 +112,7 @@ def percent(scores: list[float]) -> str:
 
 
 def minima(rows: Sequence[Mapping[str, Any]]) -> Cells:
-    """Return how often each rule reaches a known minimum: one row a problem and rule."""
+    """Return how often each rule reaches a known minimum: one row per problem and rule."""
     heads = ("problem", "rule", "reached", "median loss", "lowest", "rate")
     return heads, [[row["problem"], row["way"], *_reached(row)] for row in rows]
 
@@ -131,7 +131,7 @@ def _reached(row: Mapping[str, Any]) -> list[str]:
 
 
 def through_feedback(rows: Sequence[Mapping[str, Any]], levels: Sequence[float]) -> Cells:
-    """Return what is withstood: two rows a rule, one for each way to attack the same weights."""
+    """Return the accuracy under attack: two rows per rule, one for each attack on its weights."""
     lines = []
     for rule in dict.fromkeys(row["rule"] for row in rows):
         own = [row for row in rows if row["rule"] == rule]
@@ -143,7 +143,7 @@ def through_feedback(rows: Sequence[Mapping[str, Any]], levels: Sequence[float])
 
 
 def duration(record: dict[str, Any]) -> str:
-    """Return how long an audit took, and by which command, as Markdown."""
+    """Return the duration of an audit and its command, as Markdown."""
     made = record["provenance"]
     started, finished = (datetime.fromisoformat(made[key]) for key in ("started", "finished"))
     minutes = (finished - started).total_seconds() / 60
@@ -152,13 +152,13 @@ def duration(record: dict[str, Any]) -> str:
 
 
 def answers(record: dict[str, Any]) -> str:
-    """Return what an audit found of each question, a line each, as Markdown."""
+    """Return the verdict of an audit on each question, one line each, as Markdown."""
     audit = read_audit(record)
     return "\n".join(f"- {_answer(audit, section)}" for section in audit.sections)
 
 
 def audited(record: dict[str, Any]) -> str:
-    """Return each question of an audit, what was found, and the figures, as Markdown."""
+    """Return each question of an audit with its verdict and figures, as Markdown."""
     audit, parts = read_audit(record), []
     for section in audit.sections:
         parts.append(_answer(audit, section))

@@ -1,13 +1,13 @@
-"""Robustness as it reads through a rule's feedback graph, and as exact gradients find it.
+"""Robustness measured through a rule's feedback graph, and by exact gradients.
 
     python -m benchmarks.audit.through_feedback
 
 BioTorch (Sanfiz and Akrout, arXiv 2108.13446) attacked networks trained by feedback alignment
-through the graph that their rules leave, and reported that they are more robust than those of
-backprop. Such an attack follows a direction that is no gradient of the loss. Here the same weights
-are attacked twice by projected gradient descent (PGD), with the same steps from the same starts:
-through the rule's graph, and by exact gradients. The network is that of `cifar-conv`, at the
-learning rates that the search of that comparison has chosen for Adam.
+through the graph that the rules define, and reported more robustness than with backprop. Such an
+attack follows a direction that is not a gradient of the loss. Here the same weights are attacked
+twice by projected gradient descent (PGD), with the same steps from the same starts: through the
+rule's graph, and by exact gradients. The network is that of `cifar-conv`, with the learning rates
+that the search of that comparison chose for Adam.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from beyondprop.tasks import Data, Split, find
 TASK, RATES = "cifar-conv", "comparisons/cifar-conv-adam"
 RULES = ("backprop", "fa", "usf", "dfa")
 LEVELS = (0.0, 2 / 255, 4 / 255, 8 / 255)
-"""How far each feature is moved, as a share of its range."""
+"""The largest change of each feature, as a share of its range."""
 BATCH = 64
 
 
@@ -42,7 +42,7 @@ def part(samples: Any, count: int) -> Split:
 
 
 def trained(data: Data, images: int, rule: str, seed: int, epochs: int) -> tuple[nn.Module, float]:
-    """Return a network that a rule has taught, which stays attached, and its learning rate."""
+    """Return a network that a rule has trained and that stays attached, and its learning rate."""
     (rate,) = (row["learning_rate"] for row in load(RATES)["rows"] if row["rule"] == rule)
     task, train = find(TASK), part(data.train, images)
     torch.manual_seed(seed)
@@ -60,7 +60,7 @@ def trained(data: Data, images: int, rule: str, seed: int, epochs: int) -> tuple
 
 
 def right(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Return which samples a model gets right."""
+    """Return which samples a model classifies correctly."""
     with torch.no_grad():
         return torch.as_tensor(model(inputs).argmax(1) == targets)
 
@@ -68,8 +68,8 @@ def right(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
 def withstood(
     model: nn.Module, test: Split, ranges: Ranges, epsilon: float, attack: Pgd, seed: int
 ) -> float:
-    """Return the share of samples that a model gets right before and after an attack that follows
-    whatever graph the model leaves.
+    """Return the share of samples that a model classifies correctly before and after an attack that
+    uses the model's own graph.
     """
     inputs, targets = test.batch(slice(0, len(test)))
     kept = right(model, inputs, targets)
@@ -83,7 +83,7 @@ def withstood(
 
 
 def of_seed(seed: int, images: int, attacked: int, epochs: int) -> Figures:
-    """Return what each rule's network withstands, through its graph and by exact gradients."""
+    """Return the accuracy of each rule's network under both attacks."""
     set_threads(1)
     data = find(TASK).load(None)
     test, ranges, attack = part(data.test, attacked), Ranges.of(data.train), Pgd()
@@ -110,13 +110,13 @@ def main(
     """Train by each rule, and attack the same weights in both ways.
 
     Args:
-        images: For training.
-        attacked: Test samples.
+        images: The number of training images.
+        attacked: The number of attacked test samples.
         epochs: Passes over the images.
-        repeats: How many seeds, from 0 on.
+        repeats: The number of seeds, from 0.
         workers: Parallel processes.
         runs: Folder that caches each seed.
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     asked = {"images": images, "attacked": attacked, "epochs": epochs}
@@ -128,7 +128,7 @@ def main(
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Return the figures to read."""
+    """Return the table of the results."""
     return Table(
         "Robustness through a feedback graph, and by exact gradients",
         *tables.through_feedback(rows, LEVELS),

@@ -1,4 +1,4 @@
-"""Tasks in turn: the streams, the methods and their settings, and what each rule is given."""
+"""Learning tasks one after another: the streams, the methods, their settings and the recipes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,13 +24,13 @@ CHOSEN = (0.05, 0.2, 0.5)
 
 @dataclass(frozen=True)
 class Way:
-    """A method and the settings of it that are tried.
+    """A method with the settings to try.
 
     Attributes:
-        settings: Each a spec of the method.
-        keeps: Bits of a sample that it keeps, as many as fit into the bank's; 0 keeps none.
-        rates: Learning rates.
-        optimizer: (parameters, learning rate) to an optimizer; None is Adam.
+        settings: Specs of the method.
+        keeps: Bits per stored sample; as many as fit into the bank are stored. 0 stores none.
+        rates: The learning rates.
+        optimizer: Returns an optimizer from (parameters, learning rate); None for Adam.
     """
 
     settings: tuple[dict[str, Any], ...] = ({},)
@@ -84,9 +84,9 @@ class Trial:
     """One rule on one stream.
 
     Attributes:
-        task: Whose images are taken.
-        samples: Of the training part.
-        stream: Which one.
+        task: The task whose images are used.
+        samples: The number of training samples.
+        stream: The name of the stream.
         rule: Its name.
         epochs: Passes over each experience.
     """
@@ -98,7 +98,7 @@ class Trial:
     epochs: int
 
     def data(self) -> tuple[Task, Data]:
-        """Return the task with the network, and its data, of which few samples train."""
+        """Return the task with the network, and its data with fewer training samples."""
         task = find(self.task)
         data = task.load(None)
         few = data.train.some(torch.arange(min(self.samples, len(data.train))))
@@ -106,7 +106,7 @@ class Trial:
         return own, replace(data, train=few)
 
     def recipe(self, way: Way, rate: float, seed: int) -> Recipe:
-        """Return how each experience is learned."""
+        """Return the recipe for each experience."""
         made = Recipe(
             epochs=self.epochs,
             batch_size=64,
@@ -117,7 +117,7 @@ class Trial:
         return made if way.optimizer is None else replace(made, optimizer=way.optimizer)
 
     def memory(self, way: Way) -> int | None:
-        """Return how many samples fit into the bits of a bank of slot machines; None of none."""
+        """Return how many samples fit into the memory of a bank of slot machines, or None."""
         if not way.keeps:
             return None
         weights = sum(p.numel() for p in network().parameters() if p.dim() > 1)

@@ -1,1 +1,1 @@
-"""What several topics share: networks, timing, tables, records, plots."""
+"""Code that several topics share: networks, timing, tables, records, plots."""

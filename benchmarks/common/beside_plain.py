@@ -1,9 +1,9 @@
-"""What several processes gain over one for the library, beside plain PyTorch, in rounds.
+"""The speed-up of the library by several processes, compared with plain PyTorch, in rounds.
 
-The work is a module that trains the same networks in two ways: by the library where it is called
-with ``--folder`` and ``--jobs``, else by plain PyTorch, every ``--step``-th network from the
-``--first`` on. In a round four ways take turns: the library by one process and by several, and
-plain PyTorch by one process and by several that know nothing of one another.
+The work is a module that trains the same networks in two ways: with the library if it is called
+with ``--folder`` and ``--jobs``, otherwise with plain PyTorch, every ``--step``-th network from
+``--first``. Each round alternates four ways: the library in one process and in several, and plain
+PyTorch in one process and in several independent ones.
 """
 
 import sys
@@ -21,13 +21,13 @@ PLAIN = "plain PyTorch, independent processes"
 
 
 def one_round(work: str, number: int, jobs: int, epochs: int) -> dict[str, Any]:
-    """Return the seconds of each way, and whether both ways of the library left the same weights.
+    """Return the seconds of each way, and whether both runs of the library gave the same weights.
 
     Args:
-        work: Name of the module.
-        number: Of the round.
-        jobs: Processes that work at once.
-        epochs: Length of a training.
+        work: The name of the module.
+        number: The number of the round.
+        jobs: The number of parallel processes.
+        epochs: The length of training.
     """
     with TemporaryDirectory() as folder:
         serial, parallel = Path(folder, "serial"), Path(folder, "parallel")
@@ -42,18 +42,18 @@ def one_round(work: str, number: int, jobs: int, epochs: int) -> dict[str, Any]:
 
 
 def command(work: str, **flags: Any) -> list[str]:
-    """Return the command that does the work."""
+    """Return the command of the work."""
     return [sys.executable, "-m", work, *(f"--{name}={value}" for name, value in flags.items())]
 
 
 def weights(folder: Path) -> dict[str, Any]:
-    """Return the digests of the weights of all networks that the library left."""
+    """Return the digests of the weights of all networks that the library trained."""
     found = {file: read_json(file) or {} for file in sorted(folder.glob("**/record.json"))}
     return {str(file.relative_to(folder)): each["weights_sha256"] for file, each in found.items()}
 
 
 def gains(rows: Sequence[Mapping[str, Any]], library: str) -> list[list[str]]:
-    """Return the medians over the rounds, a row for the library and one for plain PyTorch."""
+    """Return the medians over the rounds: one row for the library and one for plain PyTorch."""
     return [
         gain(rows, library, "serial", "parallel"),
         gain(rows, PLAIN, "plain_serial", "plain_parallel"),
@@ -61,18 +61,18 @@ def gains(rows: Sequence[Mapping[str, Any]], library: str) -> list[list[str]]:
 
 
 def cells(rows: Sequence[Mapping[str, Any]], library: str) -> Cells:
-    """Return the medians over the rounds, with their heads."""
+    """Return the medians over the rounds, with the headings."""
     return HEADS, gains(rows, library)
 
 
 def table(rows: Sequence[Mapping[str, Any]], title: str, library: str, counted: str) -> Table:
-    """Return the medians over the rounds, and how they were taken.
+    """Return the table of the medians over the rounds, with notes.
 
     Args:
-        rows: What rounds took.
-        title: Of the table.
-        library: The function of the library that trains.
-        counted: What is counted beside training.
+        rows: The seconds of each round.
+        title: The title of the table.
+        library: The name of the library's function that trains.
+        counted: What the times include besides training.
     """
     same = "the same bytes" if all(row["same"] for row in rows) else "DIFFERENT bytes"
     return Table(

@@ -1,4 +1,4 @@
-"""Many runs in parallel processes, each cached in a file as soon as it is over."""
+"""Many runs in parallel processes, each cached in a file as soon as it finishes."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,15 +17,15 @@ Figures = dict[str, Any]
 def cached_runs(
     folder: Path, jobs: Mapping[str, Callable[[], Figures]], workers: int
 ) -> dict[str, Figures]:
-    """Return the figures of every job: from its file where it has one, else by running it.
+    """Return the figures of every job, from its file if there is one, otherwise by running it.
 
     Args:
-        folder: The cache; it has one file a job.
-        jobs: What to run, by a name that also names the file; each must pickle.
-        workers: Parallel processes, each with one thread; one is this process.
+        folder: The cache, with one file per job.
+        jobs: The jobs by name, which also names the file; each must be picklable.
+        workers: Parallel processes, each with one thread; a single one is this process.
 
     Raises:
-        UserError: Some failed; all others are done and cached.
+        UserError: Some jobs failed; all others are finished and cached.
     """
     files = {name: folder / f"{file_name(name)}.json" for name in jobs}
     wanted = [
@@ -40,12 +40,12 @@ def cached_runs(
 
 
 def cached(run: Callable[[], Figures], file: Path, _: Progress) -> Figures:
-    """Return the figures of a run, and keep them."""
+    """Return the figures of a run, and cache them."""
     figures = run()
     write_json(file, figures)
     return figures
 
 
 def file_name(name: str) -> str:
-    """Return a job's name as that of a file."""
+    """Return a job's name as a file name."""
     return name.replace(",", "").replace(" ", "_").replace("/", "-")

@@ -1,4 +1,4 @@
-"""The command line of a benchmark: the flags that the signature of its `main` says."""
+"""The command line of a benchmark, with the flags in the signature of its `main`."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from beyondprop.errors import UserError
 
 
 def command_line(main: Callable[..., None]) -> None:
-    """Run ``main`` with the flags that its signature says; ``--cases a b`` is one list."""
+    """Run ``main`` with the flags in its signature; ``--cases a b`` is one list."""
     try:
         jsonargparse.auto_cli(main, args=with_lists(sys.argv[1:], list_flags(main)))
     except UserError as error:
@@ -20,7 +20,7 @@ def command_line(main: Callable[..., None]) -> None:
 
 
 def list_flags(main: Callable[..., None]) -> dict[str, bool]:
-    """Return which flags of ``main`` take lists, and whether their items are texts."""
+    """Return which flags of ``main`` take lists, and whether their items are strings."""
     found = {}
     for name, hint in get_type_hints(main).items():
         for each in (hint, *get_args(hint)):  # a union has its members as arguments

@@ -1,13 +1,13 @@
-"""How many floating-point operations a step of each rule cannot do without.
+"""The minimum number of floating-point operations of a step of each rule.
 
 A layer's forward product, its weight-gradient product and its error product cost the same. Backprop
-and the rules that go back layer by layer need all three (but no error for the input), direct rules
-no error products but a projection to each hidden block, and once more as much where that learns; to
-carry a one-hot target, DRTP only looks rows up. A weight mirror's two products with noise are as
-large as the noise has samples. Blocks with a loss of their own need no error products either; a
-forward gradient needs the tangent's two products a layer, PEPITA a second pass, predictive coding a
-forward and an error product behind the first layer for each step of inference. What is left out
-(heads, activations, biases, the update) is small, or linear in the widths.
+and rules that go back layer by layer need all three (but no error for the input). Direct rules need
+no error products but a projection to each hidden block, twice if it learns; DRTP only looks up rows
+for a one-hot target. A weight mirror's two products with noise are proportional to the number of
+noise samples. Blocks with their own loss need no error products either. A forward gradient needs
+the tangent's two products per layer, PEPITA a second pass, and predictive coding a forward and an
+error product above the first layer for each step of inference. The remaining operations (heads,
+activations, biases, the update) are few, or linear in the widths.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Products:
 
     Attributes:
         layers: Of one product in each layer.
-        projections: Of carrying the output error to all hidden blocks.
+        projections: Of the projections of the output error to all hidden blocks.
         mirrors: Of the noise in a weight mirror.
     """
 
@@ -35,7 +35,7 @@ class Products:
     mirrors: int
 
     def of(self, rule: str) -> int:
-        """Return what a step by a rule needs."""
+        """Return the operations of a step by a rule."""
         forward = weights = sum(self.layers)
         errors = sum(self.layers[1:])
         direct = {"dfa": self.projections, "dkp": 2 * self.projections, "drtp": 0}
@@ -44,7 +44,7 @@ class Products:
             return forward + weights + direct[rule]
         if rule == "frozen":
             return forward + self.layers[-1]
-        if rule in ("scff", "pepita"):  # pairs of inputs beside the batch; a second forward pass
+        if rule in ("scff", "pepita"):  # pairs of inputs in addition to the batch; a second pass
             return forward + (2 * (forward + weights) if rule == "scff" else forward + weights)
         if rule == "softhebb":  # hidden layers' products a second time, without their biases
             return forward + weights + sum(self.layers[:-1])
@@ -56,12 +56,12 @@ class Products:
         return forward + weights + errors + (self.mirrors if rule == "wm" else 0)
 
     def limit(self, rule: str) -> float:
-        """Return the least time of a rule's step relative to backprop, were products all."""
+        """Return the minimum time of a rule's step relative to backprop, from products alone."""
         return self.of(rule) / self.of(PLAIN)
 
 
 def products(net: Network) -> Products:
-    """Count by running the net once with hooks."""
+    """Return the operations, counted by hooks in one run of the network."""
     model = net.build()
     inputs, _ = net.batch()
     handle = bp.attach(model, bp.DirectFeedbackAlignment())

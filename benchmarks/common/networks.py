@@ -1,4 +1,4 @@
-"""The networks that the benchmarks step, and what a step of them must at least compute."""
+"""The networks whose steps the benchmarks measure."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ class Network:
     """A network with the shape of its batches.
 
     Attributes:
-        name: As `--cases` takes it.
-        build: Builds it.
-        shape: Of a batch of inputs, batch first.
-        small: Whether it is a chain so small that overhead decides.
+        name: The name for `--cases`.
+        build: A function that builds it.
+        shape: The shape of a batch of inputs, batch first.
+        small: Whether it is a chain so small that overhead dominates.
     """
 
     name: str
@@ -36,13 +36,13 @@ class Network:
     small: bool = False
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Return a batch of random inputs with random classes, always the same."""
+        """Return a fixed batch of random inputs with random classes."""
         generator = torch.Generator().manual_seed(0)
         inputs = torch.randn(self.shape, generator=generator)
         return inputs, torch.randint(CLASSES, self.shape[:1], generator=generator)
 
     def cases(self) -> list[Case]:
-        """Return a step of plain PyTorch, one of every rule, and a small chain's own."""
+        """Return the steps of plain PyTorch and every rule, and `ChainStep` for a small chain."""
         inputs, targets = self.batch()
         taught = {name: bp.rules.make(name) for name in bp.rules.RULES}
         taught = {name: rule for name, rule in taught.items() if teaches(rule, self.build())}
@@ -68,7 +68,7 @@ class Network:
 
 
 def teaches(rule: bp.rules.Rule, model: nn.Module) -> bool:
-    """Whether the rule can be attached; some need a model of their own kind."""
+    """Whether the rule can be attached; some rules need their own kind of model."""
     try:
         bp.attach(model, rule)
     except bp.AttachError:
@@ -77,7 +77,7 @@ def teaches(rule: bp.rules.Rule, model: nn.Module) -> bool:
 
 
 def chain_step(net: Network) -> Step:
-    """Return a step of direct feedback alignment by `ChainStep`."""
+    """Return a step of direct feedback alignment with `ChainStep`."""
     inputs, targets = net.batch()
     step = bp.ChainStep(bp.attach(net.build(), bp.DirectFeedbackAlignment()), RATE)
     return lambda: step(inputs, targets)
@@ -106,12 +106,12 @@ def convnet() -> nn.Sequential:
 
 
 def sgd(parameters: Iterable[Parameter], learning_rate: float) -> SGD:
-    """Return plain SGD, the optimizer that adds least of its own."""
+    """Return plain SGD, the optimizer with the least overhead."""
     return SGD(parameters, lr=learning_rate)
 
 
 def step_time_networks() -> list[Network]:
-    """Return large MLPs, small ones, where overhead decides, and a convolutional network."""
+    """Return large MLPs, small ones, in which overhead dominates, and a convolutional network."""
     large = [
         Network(f"mlp-{hidden}x1024", partial(mlp, 784, 1024, hidden), (256, 784))
         for hidden in (4, 8, 16)
@@ -127,7 +127,7 @@ def step_time_networks() -> list[Network]:
 
 
 def memory_networks() -> list[Network]:
-    """Return MLPs so deep, with batches so large, that activations are most of the memory."""
+    """Return MLPs with such depths and batches that activations use most of the memory."""
     return [
         Network(f"mlp-{hidden}x1024", partial(mlp, 784, 1024, hidden), (1024, 784))
         for hidden in (4, 16, 64)

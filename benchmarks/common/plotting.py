@@ -1,4 +1,4 @@
-"""Plots as SVG files, the same to the byte when they are drawn again."""
+"""Plots as SVG files that are identical to the byte when drawn again."""
 
 import io
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ from typing import Any
 from beyondprop.files import write_bytes
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
-"""Told apart by people with any colour vision (Okabe and Ito 2008)."""
+"""Colours that people with any colour vision can distinguish (Okabe and Ito 2008)."""
 
 GREY = "#7a7a7a"
 
 
 @contextmanager
 def svg(output: Path, width: float, height: float) -> Iterator[Any]:
-    """Give an empty figure to draw on; write it when that is done.
+    """Yield an empty figure to draw on, and write it at the end.
 
     Args:
         output: The SVG file.
-        width: In inches.
-        height: In inches.
+        width: The width in inches.
+        height: The height in inches.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure

@@ -5,10 +5,10 @@ import socket
 
 
 def free_port() -> int:
-    """Return a port that nobody has, and that no connection takes before a server does.
+    """Return a free port that no outgoing connection takes before a server does.
 
-    Systems give connections ports from 32,768 on: one of these that is free now may be taken a
-    moment later.
+    Systems give outgoing connections ports from 32,768: one of these that is free now may be taken
+    a moment later.
     """
     drawn = random.SystemRandom()
     while True:

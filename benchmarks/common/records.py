@@ -22,14 +22,14 @@ def save(
     started: datetime,
     output: Path,
 ) -> None:
-    """Write a record to ``output`` and its table beside it as Markdown, and print the table.
+    """Write a record to ``output`` and its table next to it as Markdown, and print the table.
 
     Args:
-        name: The benchmark's, "topic/name": it runs as ``python -m benchmarks.topic.name``.
-        spec: Its settings.
+        name: The benchmark's name, "topic/name"; it runs as ``python -m benchmarks.topic.name``.
+        spec: The settings.
         rows: All figures.
-        table: The figures to read.
-        started: When the work began.
+        table: The table.
+        started: The start time of the work.
         output: A JSON file.
     """
     made = provenance(started)
@@ -46,10 +46,10 @@ def save(
 
 
 def command(name: str, typed: str) -> str:
-    """Return how a benchmark is run, with the arguments that were typed.
+    """Return the command of a benchmark, with the arguments that were typed.
 
     Args:
-        name: The benchmark's, "topic/name".
+        name: The name of the benchmark, "topic/name".
         typed: The command line, whose first word is the program.
     """
     arguments = shlex.split(typed)[1:]

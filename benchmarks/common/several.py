@@ -1,4 +1,4 @@
-"""Work that several processes share out: how long commands take, and what several gain over one."""
+"""Work that is divided among several processes: times of commands, and the speed-up over one."""
 
 import os
 import statistics
@@ -11,10 +11,10 @@ from beyondprop.errors import UserError
 
 
 def timed(commands: Sequence[Sequence[str]]) -> float:
-    """Return the seconds that commands take which run at once, each on one thread.
+    """Return the seconds that commands take when they run in parallel, each on one thread.
 
     Raises:
-        UserError: One failed.
+        UserError: A command failed.
     """
     begun = time.perf_counter()
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -32,8 +32,8 @@ def in_turns(ways: Mapping[str, Sequence[Sequence[str]]], number: int) -> dict[s
     """Return the seconds of each way's commands; every round begins with another way.
 
     Args:
-        ways: The commands of each, which run at once.
-        number: Of the round.
+        ways: The commands of each way, which run in parallel.
+        number: The number of the round.
     """
     turn = number % len(ways)
     names = [*ways][turn:] + [*ways][:turn]
@@ -42,11 +42,11 @@ def in_turns(ways: Mapping[str, Sequence[Sequence[str]]], number: int) -> dict[s
 
 
 def gain(rows: Sequence[Mapping[str, Any]], what: str, one: str, many: str) -> list[str]:
-    """Return a row: the gain of several processes in all rounds, the medians, and their gain.
+    """Return a row: the speed-up of several processes in each round, the medians, and their ratio.
 
     Args:
         rows: The seconds of each way in each round.
-        what: That is done.
+        what: The name of the work.
         one: The way in one process.
         many: The way in several.
     """

@@ -1,4 +1,4 @@
-"""Tables of text: as Markdown beside a record or on a page, and printed."""
+"""Tables of text: printed, and as Markdown for a record or a page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class Table:
     """A table of text.
 
     Attributes:
-        title: What it shows.
-        columns: Headings; the first two columns are names, the others numbers.
-        rows: One text a column.
-        notes: What a reader must know to read it.
+        title: The title.
+        columns: The headings; the first two columns are names, the others numbers.
+        rows: One text per column.
+        notes: The notes below the table.
     """
 
     title: str
@@ -47,12 +47,12 @@ class Table:
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
-    """Return a Markdown table: columns of names aligned left, those of numbers right.
+    """Return a Markdown table: columns of names are aligned left, those of numbers right.
 
     Args:
         heads: The headings.
-        rows: One text a column.
-        names: How many columns, from the first on, are names.
+        rows: One text per column.
+        names: The number of columns of names, from the first.
     """
     rule = [":--" if i < names else "--:" for i in range(len(heads))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows))
@@ -61,13 +61,13 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1
 def pivot(
     rows: Sequence[dict[str, Any]], figure: str, rules: Sequence[str], limit: str | None = None
 ) -> Cells:
-    """Return one row a network and one column a rule.
+    """Return a table with one row per network and one column per rule.
 
     Args:
-        rows: Of a record, one a network and rule.
-        figure: The field that a cell shows.
-        rules: The order of the columns; those without a row are left out.
-        limit: A field of direct feedback alignment's row that the last column shows.
+        rows: The rows of a record, one per network and rule.
+        figure: The field that the cells show.
+        rules: The order of the columns; rules without a row are left out.
+        limit: The field of the row of direct feedback alignment that the last column shows.
     """
     nets = list(dict.fromkeys(row["net"] for row in rows))
     found = {(row["net"], row["rule"]): row for row in rows}
@@ -81,12 +81,12 @@ def pivot(
 
 
 def number(value: float | None, form: str) -> str:
-    """Return a number as text, or a dash where there is none."""
+    """Return a number as text, or a dash if there is none."""
     return "–" if value is None else format(value, form)
 
 
 def percent(mean: float | None, deviation: float | None) -> str:
-    """Return a share in percent with its deviation over seeds, or a dash for no share."""
+    """Return a share in percent with its deviation over seeds, or a dash if there is none."""
     spread = None if deviation is None else 100 * deviation
     return "–" if mean is None else f"{mean:.2%} ± {number(spread, '.2f')}"
 

@@ -1,4 +1,4 @@
-"""Which networks are measured, and interleaved timing with a progress bar."""
+"""Selection of networks, and interleaved timing with a progress bar."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -13,7 +13,7 @@ from beyondprop.measure.step_time import summarize, timed_rounds
 
 
 class Named(Protocol):
-    """What `--cases` selects by its name."""
+    """A case that `--cases` selects by name."""
 
     @property
     def name(self) -> str: ...
@@ -23,10 +23,10 @@ Selected = TypeVar("Selected", bound=Named)
 
 
 def select(cases: Sequence[Selected], patterns: Sequence[str]) -> list[Selected]:
-    """Return the cases whose name some pattern matches.
+    """Return the cases whose names match a pattern.
 
     Raises:
-        UserError: A pattern matches none.
+        UserError: A pattern matches no case.
     """
     for pattern in patterns:
         if not any(fnmatchcase(case.name, pattern) for case in cases):
@@ -36,7 +36,7 @@ def select(cases: Sequence[Selected], patterns: Sequence[str]) -> list[Selected]
 
 
 def time_cases(name: str, cases: Sequence[Case], rounds: int, warmup: int) -> dict[str, StepTime]:
-    """Return the time of a step of each case, interleaved, with a progress bar of that name."""
+    """Return the time of a step of each case, interleaved, with a progress bar of this name."""
     seconds = []
     with bars() as progress, bar(progress, name, rounds) as shown:
         for taken in timed_rounds(cases, rounds, warmup):
@@ -46,6 +46,6 @@ def time_cases(name: str, cases: Sequence[Case], rounds: int, warmup: int) -> di
 
 
 def set_threads(threads: int | None) -> int:
-    """Set the threads of PyTorch, as many as it takes by default if None, and return how many."""
+    """Set the number of PyTorch's threads, its default if None, and return it."""
     torch.set_num_threads(threads or torch.get_num_threads())
     return torch.get_num_threads()

@@ -1,1 +1,1 @@
-"""Comparisons of rules: tasks beside the package's own, and tables."""
+"""Comparisons of rules: additional tasks, and tables."""

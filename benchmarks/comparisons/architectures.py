@@ -27,11 +27,11 @@ HEADS = (
 
 
 def table(records: Mapping[str, Record], alone: Mapping[str, Record]) -> Cells:
-    """Return one row a network.
+    """Return one row per network.
 
     Args:
-        records: Comparisons by what their rows are called.
-        alone: Of some of them the comparison of a factorisation machine alone, by backprop.
+        records: Comparisons by the name of their row.
+        alone: For some of them, the comparison of a factorisation machine alone, by backprop.
     """
     return HEADS, [row(name, shown(record), alone.get(name)) for name, record in records.items()]
 
@@ -55,7 +55,7 @@ def row(name: str, found: Shown, alone: Record | None) -> list[str]:
 
 
 def best_other(found: Shown) -> RuleRow | None:
-    """Return the rule besides DFA and the controls that scores best on the validation samples."""
+    """Return the rule other than DFA and the controls with the best validation score."""
     others = [each for each in found.facts.rows if each.rule not in (DFA, *CONTROLS)]
     scored = [
         (score, place)
@@ -68,8 +68,8 @@ def best_other(found: Shown) -> RuleRow | None:
 def validation_score(found: Shown, rule: str) -> float | None:
     """Return a rule's mean score on the validation samples at the end of its runs.
 
-    As in all scores of a comparison a run that didn't finish counts as chance; where chance isn't
-    known, a rule with such a run has no score.
+    As in all scores of a comparison, a run that didn't finish counts as chance; if chance is
+    unknown, a rule with such a run has no score.
     """
     runs = [run for run in found.facts.runs if run.rule == rule]
     scores = [
@@ -88,7 +88,7 @@ def machine(alone: Record | None) -> str:
 
 
 def below_frozen(records: Mapping[str, Record]) -> str:
-    """Return which rules end below frozen, network by network: the first line of a page."""
+    """Return which rules are below frozen, network by network: the first line of a page."""
     if not records:
         return "None of these networks has a record yet."
     told, untold = [], []

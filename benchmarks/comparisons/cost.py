@@ -1,9 +1,9 @@
-"""What each rule of a comparison reaches, against the time and the memory of its training step.
+"""The score of each rule of a comparison, against the time and the memory of its training step.
 
     python -m benchmarks.comparisons.cost fashion-small
 
 Time and memory are relative to plain PyTorch backprop. The lower controls, frozen and the linear
-model, are lines: a rule that ends there has learned nothing in its hidden layers.
+model, are lines: a rule on such a line has learned nothing in its hidden layers.
 """
 
 from collections.abc import Mapping
@@ -17,17 +17,17 @@ from beyondprop.errors import UserError
 
 COSTS = {"step_ratio": "step time", "memory_ratio": "peak memory"}
 CORNERS = (((7, 5), "left"), ((7, 5), "left"), ((-7, -13), "right"), ((7, -13), "left"))
-"""Where the names of points that may lie close to one another are written."""
+"""Places for the names of points that may be close to each other."""
 BELOW = {"frozen": "--", "linear": ":"}
-"""The lower controls, and how their lines are drawn."""
+"""The lower controls, with the style of their lines."""
 
 
 def main(name: str, output: Path | None = None) -> None:
     """Draw a comparison whose step time and memory were measured.
 
     Args:
-        name: Of a record in results/comparisons.
-        output: An SVG file; by default one beside the record.
+        name: The name of a record in results/comparisons.
+        output: An SVG file; by default one next to the record.
     """
     record = load(f"comparisons/{name}")
     rows = [row for row in record["rows"] if row["score_mean"] is not None]
@@ -45,7 +45,7 @@ def main(name: str, output: Path | None = None) -> None:
 
 
 def draw(axes: Any, rows: list[Mapping[str, Any]], cost: str) -> None:
-    """Draw the rules as points with their 95 % intervals over seeds."""
+    """Draw the rules as points with their 95% intervals over seeds."""
     axes.axvline(1, color=GREY, linewidth=0.8)
     for place, row in enumerate(rows):
         low, high = row["score_interval"] or (row["score_mean"],) * 2

@@ -1,8 +1,8 @@
-"""What others have published on tasks like those of our records, with their settings and sources.
+"""Published results on tasks like those of our records, with their settings and sources.
 
-Figures are the authors' own, in percent where no other unit is said. None of them was measured
-here, and none has the network, the data and the budget of the record that it is beside; the
-settings say what differs.
+Figures are the authors' own, in percent unless another unit is given. None of them was measured
+here, and none has the network, the data and the budget of the record that it accompanies; the
+settings state the differences.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from benchmarks.common.tables import Cells, number
 
 @dataclass(frozen=True)
 class Study:
-    """A table of a paper, or of the code released with one.
+    """A table of a paper, or of the code released with a paper.
 
     Attributes:
-        source: Authors, title, year, and where the figures are.
-        setting: Data, training and what differs from ours.
-        figure: What the numbers are.
-        columns: Heads of the columns, one a network or setting.
-        rows: For each rule or method a number a column, None where there is none.
+        source: Authors, title, year, and the location of the figures.
+        setting: Data, training and the differences from ours.
+        figure: The quantity of the numbers.
+        columns: The headings, one per network or setting.
+        rows: For each rule or method, one number per column, None if there is none.
     """
 
     source: str
@@ -234,4 +234,4 @@ STUDIES: dict[str, tuple[Study, ...]] = {
         ),
     ),
 }
-"""By the name of the record, or of the published task, that they are beside."""
+"""The studies by the name of the record, or of the published task, that they accompany."""

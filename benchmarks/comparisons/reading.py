@@ -1,4 +1,4 @@
-"""A comparison's record as pages need it: also of one from before searches and three controls."""
+"""A comparison's record for pages, also one from before budgeted searches and three controls."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Shown:
-    """What pages show of a comparison.
+    """The content of a comparison for pages.
 
     Attributes:
         facts: The comparison.
-        old: Whether it is from before searches within one budget and three controls.
-        edges: The rules whose chosen learning rate lies at an edge of those tried.
-        absurd: Runs that are recorded as finished with a loss that today is a divergence, by rule.
+        old: Whether it is from before budgeted searches and three controls.
+        edges: The rules whose chosen learning rate is at an edge of those tried.
+        absurd: Runs recorded as finished, with a loss that now counts as a divergence, by rule.
     """
 
     facts: Comparison
@@ -37,23 +37,23 @@ class Shown:
 
     @property
     def lower(self) -> RuleRow | None:
-        """The stronger lower control, where it has a score."""
+        """The stronger lower control, if it has a score."""
         row = self.facts.row(self.facts.below)
         return row if row is not None and row.score_mean is not None else None
 
     @property
     def upper(self) -> RuleRow | None:
-        """Backprop, where it has a score."""
+        """Backprop, if it has a score."""
         row = self.facts.row(BACKPROP)
         return row if row is not None and row.score_mean is not None else None
 
 
 KNOWN: deque[tuple[Record, Shown]] = deque(maxlen=64)
-"""Records that were read, each with what is shown of it: every page of a rule asks for all."""
+"""Records that were read, with their content for pages: every page of a rule needs all of them."""
 
 
 def shown(record: Record) -> Shown:
-    """Return what pages show of a comparison's record, which must not change behind that."""
+    """Return the content of a comparison's record, which must not change afterwards."""
     for one, found in KNOWN:
         if one is record:
             return found
@@ -63,7 +63,7 @@ def shown(record: Record) -> Shown:
 
 
 def read(record: Record) -> Shown:
-    """Return what pages show of a record that is not known yet."""
+    """Return the content of a record that was not read before."""
     facts = read_comparison(record)
     if not any("recovery_below" in row for row in record["rows"]):
         facts = replace(facts, rows=tuple(_paired(facts, record)))
@@ -72,8 +72,8 @@ def read(record: Record) -> Shown:
 
 
 def _paired(facts: Comparison, record: Record) -> list[RuleRow]:
-    """Return the rows of an older record with recoveries as today's are: paired by seed, with an
-    interval, and none where the controls' intervals overlap.
+    """Return the rows of an older record with recoveries as computed today: paired by seed, with an
+    interval, and none if the controls' intervals overlap.
     """
     names = [row.rule for row in facts.rows]
     runs = {name: [r for r in record["runs"] if r["rule"]["name"] == name] for name in names}
@@ -85,8 +85,8 @@ def _paired(facts: Comparison, record: Record) -> list[RuleRow]:
 
 
 def _absurd(record: Record) -> dict[str, tuple[int, ...]]:
-    """Return the seeds of finished runs whose validation loss was once a thousand times the
-    untrained model's, by rule: what has been recorded as diverged since.
+    """Return, by rule, the seeds of finished runs whose validation loss was once a thousand times
+    the untrained model's; such runs are now recorded as diverged.
     """
     found: dict[str, tuple[int, ...]] = {}
     for run in record["runs"]:
@@ -100,7 +100,7 @@ def _absurd(record: Record) -> dict[str, tuple[int, ...]]:
 
 
 def longest(facts: Comparison, rule: str, optimizer: str) -> Trial | None:
-    """Return the best of a rule's longest trials with an optimizer that finished."""
+    """Return the best finished trial among a rule's longest ones with an optimizer."""
     own = [
         trial
         for trial in facts.tuning.trials
@@ -115,6 +115,6 @@ def longest(facts: Comparison, rule: str, optimizer: str) -> Trial | None:
 
 
 def optimizers(facts: Comparison) -> list[str]:
-    """Return the optimizers that the search chose among; none where there was no choice."""
+    """Return the optimizers that the search chose from; none if there was no choice."""
     names = list(dict.fromkeys(t.optimizer for t in facts.tuning.trials if t.optimizer))
     return names if len(names) > 1 else []

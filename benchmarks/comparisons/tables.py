@@ -1,4 +1,4 @@
-"""The tables of comparisons on pages: headings and rows, made of records."""
+"""The tables of comparisons on pages, made from records."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
@@ -12,11 +12,11 @@ from beyondprop.report.records import BACKPROP, CONTROLS, FROZEN, LINEAR, RuleRo
 from beyondprop.report.text import ScoreFormat, minus, percent, plural, rate
 
 MEASURED = {"alignment": "alignment", "step time": "step_ratio", "peak memory": "memory_ratio"}
-"""Columns of a comparison and their figures; one that no rule has is left out."""
+"""Columns of a comparison with their figures; a column without a value is left out."""
 
 
 def compare(record: Record) -> Cells:
-    """Return a comparison: one row a rule."""
+    """Return a comparison: one row per rule."""
     found = shown(record)
     rows, metric = found.facts.rows, found.facts.task.metric
     measured = {
@@ -40,7 +40,7 @@ def compare(record: Record) -> Cells:
 
 
 def name(found: Shown, row: RuleRow) -> str:
-    """Return a rule's name, with a mark where its search ended at an edge."""
+    """Return a rule's name, with a mark if its search ended at an edge."""
     return row.rule + (EDGE if row.rule in found.edges else "")
 
 
@@ -54,7 +54,7 @@ def score(found: Shown, row: RuleRow | None) -> str:
 
 
 def recovery(found: Shown, row: RuleRow) -> str:
-    """Return a recovery with its interval; of the controls that define it the number alone."""
+    """Return a recovery with its interval; for the controls that define it, only the number."""
     if row.recovery is None or row.rule in CONTROLS:
         own = row.rule in (BACKPROP, found.facts.below)
         return percent(row.recovery if own else None)
@@ -69,10 +69,10 @@ def figure(row: RuleRow, key: str) -> str:
 
 
 def by_block(own: str, record: Record) -> Cells:
-    """Return how a rule's update of each block aligns with the true gradient: one row a block.
+    """Return the alignment of a rule's update with the true gradient: one row per block.
 
-    Figures are means over seeds, before training and at its end. Backprop's own norms say how the
-    signal of the true gradient is spread over blocks where training is as it should be.
+    Figures are means over seeds, before and after training. Backprop's own norms show how the
+    signal of the true gradient is distributed over blocks in normal training.
     """
     heads = (
         "block",
@@ -97,11 +97,11 @@ def by_block(own: str, record: Record) -> Cells:
 
 
 Ends = tuple[float | None, float | None]
-"""A figure before training and at its end."""
+"""A figure before training and after it."""
 
 
 def _blocks(runs: Iterable[Run], rule: str) -> dict[str, dict[str, Ends]]:
-    """Return for each block the figures of its alignment, by their keys."""
+    """Return, for each block, the figures of its alignment by their keys."""
     curves = [
         [point for point in run.curve if "alignment" in point.measures]
         for run in runs
@@ -122,7 +122,7 @@ def _blocks(runs: Iterable[Run], rule: str) -> dict[str, dict[str, Ends]]:
 def _mean_of(
     found: Sequence[Mapping[str, Mapping[str, Any]]], key: str, block: str
 ) -> float | None:
-    """Return the mean of a block's figure over seeds, None where one of them has none."""
+    """Return the mean of a block's figure over seeds, None if one of them has none."""
     values = [each[key][block] for each in found]
     return None if None in values else sum(values) / len(values)
 
@@ -134,23 +134,23 @@ def setting(found: Shown, row: RuleRow) -> str:
 
 
 def chosen(found: Shown, rule: str) -> float | None:
-    """Return the learning rate that a rule's runs were made with."""
+    """Return the learning rate of a rule's runs."""
     return found.facts.tuning.chosen.get(rule)
 
 
 def outcome(row: RuleRow) -> str:
-    """Return how many runs finished, of how many, and what became of the others."""
+    """Return how many runs finished, of how many, and the outcome of the others."""
     others = {"diverged": row.diverged, "failed": row.failed}
     told = [f"{count} {kind}" for kind, count in others.items() if count]
     return ", ".join([f"{row.finished} of {row.runs}", *told])
 
 
 def rule(own: str, records: Mapping[str, Record]) -> Cells:
-    """Return what a rule reaches on every task, between the controls.
+    """Return the results of a rule on every task, between the controls.
 
     Args:
         own: The rule's name.
-        records: A comparison's record by its task; made for any rules.
+        records: A comparison's record, of any rules, by its task.
     """
     made = {task: shown(record) for task, record in records.items()}
     if own in CONTROLS:
@@ -166,19 +166,19 @@ def rule(own: str, records: Mapping[str, Record]) -> Cells:
             str(len(found.facts.seeds)),
         ]
         for task, found in made.items()
-        if (row := found.facts.row(own))  # the others were made without this rule
+        if (row := found.facts.row(own))  # the others do not have this rule
     ]
     heads = ("task", "lower control", f"**{own}**", "backprop", "recovery", "alignment", "seeds")
     return heads, rows
 
 
 def below(found: Shown) -> str:
-    """Return the stronger lower control's score, and which it is."""
+    """Return the score and the name of the stronger lower control."""
     return f"{marked(found, found.lower)} ({found.facts.below})"
 
 
 def marked(found: Shown, row: RuleRow | None) -> str:
-    """Return a mean score with a mark where the search ended at an edge."""
+    """Return a mean score with a mark if the search ended at an edge."""
     return score(found, row) + (EDGE if row and row.rule in found.edges else "")
 
 
@@ -194,16 +194,16 @@ def _controls(made: Mapping[str, Shown]) -> Cells:
 
 
 def saved(lower: float | None, backprop: float | None) -> float | None:
-    """Return the share of the first accuracy's errors that the second saves, if there are any."""
+    """Return the share of the first accuracy's errors that the second avoids, if there are any."""
     if lower is None or backprop is None or lower >= 1:
         return None
     return (backprop - lower) / (1 - lower)
 
 
 def by_optimizer(record: Record) -> Cells | None:
-    """Return what each rule reached with each optimizer in its longest trials, on validation.
+    """Return the validation score of each rule with each optimizer in its longest trials.
 
-    Nothing where the search chose among no optimizers.
+    None if the search had no choice of optimizers.
     """
     facts = shown(record).facts
     form, names = ScoreFormat.of(facts.task), optimizers(facts)
@@ -218,7 +218,7 @@ def by_optimizer(record: Record) -> Cells | None:
 
 
 def tried(form: ScoreFormat, trial: Trial | None) -> str:
-    """Return what a trial reached, how long it was, and at which learning rate."""
+    """Return the score, the length and the learning rate of a trial."""
     if trial is None:
         return ABSENT
     how = f"{plural(trial.epochs, 'epoch')}, rate {rate(trial.learning_rate)}"
@@ -229,7 +229,7 @@ def side_by_side(records: Mapping[str, Record]) -> Cells:
     """Return the test scores and recoveries of several comparisons of one task.
 
     Args:
-        records: By the head of their columns.
+        records: The records by the heading of their columns.
     """
     made = {head: shown(record) for head, record in records.items()}
     names = dict.fromkeys(row.rule for found in made.values() for row in found.facts.rows)

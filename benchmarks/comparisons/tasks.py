@@ -1,4 +1,4 @@
-"""Tasks beside the package's own, to show what a choice in them does.
+"""Additional tasks, each of which shows the effect of one choice in a task.
 
 Run from the root of the repository, for example:
 
@@ -18,7 +18,7 @@ from beyondprop.tasks import Data, Split, find
 
 
 def relu_mlp() -> nn.Module:
-    """Return digits-mlp's network with ReLU in place of tanh."""
+    """Return digits-mlp's network with ReLU instead of tanh."""
     model = find("digits-mlp").model()
     return nn.Sequential(*(nn.ReLU() if isinstance(m, nn.Tanh) else m for m in model))
 
@@ -27,7 +27,7 @@ digits_relu = replace(find("digits-mlp"), name="digits-mlp-relu", model=relu_mlp
 
 
 def part_of_cifar(folder: Path | None) -> Data:
-    """Return CIFAR-10 with the first 10,000 training and 1,000 validation images alone."""
+    """Return CIFAR-10 with only the first 10,000 training and 1,000 validation images."""
     data = find("cifar-resnet20").load(folder)
     train = Split(data.train.inputs[:10_000].clone(), data.train.targets[:10_000])
     validation = Split(data.validation.inputs[:1_000].clone(), data.validation.targets[:1_000])
@@ -68,7 +68,7 @@ cifar_fixed_filters = replace(
 
 
 def vgg8b_modules() -> nn.Module:
-    """Return cifar-vgg8-narrow's network as three modules, the last one with the output layer."""
+    """Return cifar-vgg8-narrow's network as three modules, the last with the output layer."""
     layers = list(find("cifar-vgg8-narrow").model().children())
     ends = [place + 1 for place, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
     parts = layers[: ends[0]], layers[ends[0] : ends[1]], layers[ends[1] :]
@@ -89,7 +89,7 @@ def wide_slots() -> nn.Module:
 digits_slots_wide = replace(find("digits-slots"), name="digits-slots-wide", model=wide_slots)
 
 TEMPERATURE = 20.0
-"""Forward-forward's, by which its loss divides the sum of squares."""
+"""The temperature of forward-forward, by which its loss divides the sum of squares."""
 
 
 def summed_goodness() -> nn.Module:
@@ -100,7 +100,7 @@ def summed_goodness() -> nn.Module:
 
 
 def with_temperature(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the cross-entropy of sums of squares over the temperature."""
+    """Return the cross-entropy of sums of squares divided by the temperature."""
     return F.cross_entropy(outputs / TEMPERATURE, targets)
 
 

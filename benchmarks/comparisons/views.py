@@ -1,8 +1,9 @@
-"""Views of a scene as each rule's network renders them, of a comparison's record.
+"""Views of a scene as rendered by each rule's network, from a comparison's record.
 
     python -m benchmarks.comparisons.views views-scene
 
-Two held-out views, a row for each: the true picture, then what the networks of the first seed give.
+Two held-out views, one row each: the true picture, then the renderings of the first seed's
+networks.
 """
 
 import base64
@@ -19,12 +20,12 @@ TRUE = "true"
 
 
 def main(name: str, seed: int = 0, output: Path | None = None) -> None:
-    """Draw the views that a comparison with the measure `views` has recorded.
+    """Draw the views of a comparison with the measure `views`.
 
     Args:
-        name: Of a record in results/comparisons.
-        seed: Of the runs.
-        output: An SVG file; by default one beside the record.
+        name: The name of a record in results/comparisons.
+        seed: The seed of the runs.
+        output: An SVG file; by default one next to the record.
     """
     found = pictures(load(f"comparisons/{name}"), seed)
     if len(found) < 2:
@@ -54,7 +55,7 @@ def pictures(record: dict[str, Any], seed: int) -> dict[str, tuple[list[str], li
 
 
 def decoded(picture: str) -> Any:
-    """Return a picture as numbers ``(height, width, 3)``."""
+    """Return a picture as an array ``(height, width, 3)``."""
     from PIL import Image
 
     return Image.open(io.BytesIO(base64.b64decode(picture)))

@@ -1,4 +1,4 @@
-"""What comparisons found and how they were made, in sentences that are made of their records."""
+"""The findings and the methods of comparisons, in sentences made from their records."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from beyondprop.report.records import BACKPROP, CONTROLS, LINEAR
 from beyondprop.report.text import ScoreFormat, count, listing, plural, rate
 
 NAMED = 6
-"""Pairs without a significant difference that are named one by one; of more, their number."""
+"""Most pairs without a significant difference that are named one by one."""
 
 BEFORE = "by a version without the search and without a linear control"
 RECOVERY = (
@@ -28,7 +28,7 @@ KINDS = {
     "below, alone": "`{control}` beats {rules}, but only before Holm's correction.",
     UNTOLD: "{rules} {do} not differ significantly from `{control}`.",
 }
-"""How rules stand to a control. *Alone*: a pair's interval excludes zero, but not after Holm."""
+"""How rules compare with a control. *Alone*: significant only before Holm's correction."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Lead:
 
     Attributes:
         rule: Its name.
-        value: Its score less the control's, mean over seeds.
+        value: Its score minus the control's, mean over seeds.
         half: Half of the paired interval at 95%.
         real: Whether it is significant after Holm's correction.
     """
@@ -56,8 +56,8 @@ class Lead:
 def verdict(record: Record) -> str:
     """Return which rules differ from backprop and from the lower control, and by how much.
 
-    By Student's test of scores that are paired by seed; p-values of all pairs of the table are
-    corrected after Holm.
+    Scores are compared by Student's t-test paired by seed, with Holm's correction over all pairs of
+    the table.
     """
     found = shown(record)
     controls = [row.rule for row in (found.upper, found.lower) if row is not None]
@@ -149,7 +149,7 @@ def _recovery(found: Shown) -> str:
 
 
 def made(record: Record) -> str:
-    """Return how a comparison was made: the search, the seeds, the controls; what marks mean."""
+    """Return how a comparison was made (search, seeds, controls), and the meaning of marks."""
     found = shown(record)
     told = [*_before(found), _search(found), *_uncounted(found), *_below(found), SPREAD]
     return " ".join([*told, *_edges(found), *_absurd(found)])
@@ -179,7 +179,7 @@ def _search(found: Shown) -> str:
 
 
 def _below(found: Shown) -> list[str]:
-    """Return what is to be known of the lower controls and of chance."""
+    """Return sentences on the lower controls and on chance."""
     if found.old:
         return ["Frozen is trained by steps like any rule; there is no linear model."]
     told = ["The last layer of frozen is solved to convergence."] if found.solved else []
@@ -189,7 +189,7 @@ def _below(found: Shown) -> list[str]:
 
 
 def _uncounted(found: Shown) -> list[str]:
-    """Return whose steps count by a guess in the search, and who had no trial."""
+    """Return which rules' steps count by a guess in the search, and which rules had no trial."""
     searches = found.facts.tuning.searches
     # Backprop counts as itself, whatever PyTorch can count.
     rules = [rule for rule, own in searches.items() if not own.counted and rule != BACKPROP]
@@ -202,7 +202,7 @@ def _uncounted(found: Shown) -> list[str]:
 
 
 def _edges(found: Shown, rules: Iterable[str] | None = None) -> list[str]:
-    """Return what the mark means, where one of the rules has it; by default any rule."""
+    """Return the meaning of the mark if one of the rules, by default any rule, has it."""
     if not found.edges or (rules is not None and not {*rules} & {*found.edges}):
         return []
     return ["†: the chosen learning rate lies at the edge of those tried; another may be better."]
@@ -219,10 +219,10 @@ def _absurd(found: Shown) -> list[str]:
 
 
 def ages(records: Mapping[str, Record], own: str) -> str:
-    """Return which of the comparisons with a rule are from an earlier version; what marks mean.
+    """Return which comparisons with a rule are from an earlier version, and the meaning of marks.
 
     Args:
-        records: A comparison's record by its task.
+        records: Comparisons' records by task.
         own: The rule.
     """
     known = {task: shown(record) for task, record in records.items()}
@@ -239,10 +239,10 @@ def ages(records: Mapping[str, Record], own: str) -> str:
 
 
 def legend(records: Mapping[str, Record]) -> str:
-    """Return what marks in a table of several comparisons mean, and which of them are from before.
+    """Return the meaning of marks in a table of several comparisons, and which of them are older.
 
     Args:
-        records: By what their rows are called.
+        records: The records by the name of their row.
     """
     known = {name: shown(record) for name, record in records.items()}
     marked = [each for each in known.values() if each.edges]
@@ -251,7 +251,7 @@ def legend(records: Mapping[str, Record]) -> str:
 
 
 def _old(known: Mapping[str, Shown]) -> list[str]:
-    """Return which comparisons are from before, by what they are called."""
+    """Return which comparisons are older, by name."""
     old = [name for name, found in known.items() if _before(found)]
     some = "all" if len(old) == len(known) else listing(old)
     return [f"Made {BEFORE}: {some}."] if old else []
@@ -261,7 +261,7 @@ APART = "The same comparison with each optimizer alone:"
 
 
 def by_optimizer(record: Record) -> str:
-    """Return what a table by optimizer shows, or that there was no choice."""
+    """Return the content of a table by optimizer in words, or that there was no choice."""
     names = optimizers(shown(record).facts)
     if not names:
         return "In this record, the search used only the task's own optimizer."

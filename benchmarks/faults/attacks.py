@@ -1,4 +1,4 @@
-"""Attacks on the library, counted, and what its checks cost.
+"""Attacks on the library, counted, and the cost of its checks.
 
     python -m benchmarks.faults.attacks
 
@@ -45,10 +45,10 @@ def main(
     """Attack the library, and time its checks.
 
     Args:
-        cases: Which attacks.
-        rounds: Turns of each check, with and without.
-        runs: Folder that keeps what is done.
-        output: Where the record goes; the table goes beside it.
+        cases: The attacks.
+        rounds: Rounds of each check, with and without it.
+        runs: Folder that caches the results.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     actions = {name: partial(counted, name) for name in cases} | {"bounds": partial(costs, rounds)}
@@ -59,13 +59,13 @@ def main(
 
 
 def apart(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return what an action returns in a new process, whose memory is its own."""
+    """Return the result of an action in a new process, which has its own peak memory."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(action).result()
 
 
 def counted(name: str) -> dict[str, Any]:
-    """Return what became of the attacks of a kind, made in this process."""
+    """Return the results of the attacks of one kind, made in this process."""
     tally = Tally()
     ATTACKS[name](tally)
     return {
@@ -82,7 +82,7 @@ def counted(name: str) -> dict[str, Any]:
 
 
 def costs(rounds: int) -> dict[str, Any]:
-    """Return what checks cost."""
+    """Return the cost of the checks."""
     return {"rows": bounds.ratios(rounds)}
 
 

@@ -1,6 +1,6 @@
-"""Inputs that nobody can mean: command lines, YAML files and arguments in Python.
+"""Invalid inputs: command lines, YAML files and arguments in Python.
 
-Each must end with one sentence, and a command with exit code 2.
+Each must cause an error of one sentence, and a command must exit with code 2.
 """
 
 from __future__ import annotations
@@ -189,30 +189,30 @@ FILES: tuple[bytes, ...] = (
 
 
 def net() -> nn.Sequential:
-    """Return a network to call with wrong arguments."""
+    """Return a network for wrong arguments."""
     return nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
 
 
 def converted() -> nn.Sequential:
-    """Return the same with weights that are chosen."""
+    """Return the same network with chosen weights."""
     model = net()
     slots.convert(model, 4, seed=1)
     return model
 
 
 def taught(**arguments: Any) -> bp.Attachment:
-    """Return the same with a rule attached by these arguments."""
+    """Return the same network with a rule attached with these arguments."""
     return bp.attach(net(), bp.DirectFeedbackAlignment(), **arguments)
 
 
 def exact(model: Any) -> None:
-    """Enter exact gradients of a model."""
+    """Enter the context of exact gradients of a model."""
     with bp.exact_gradients(model):
         pass
 
 
 def own(**parts: Any) -> Any:
-    """Train a task with parts of one's own, in a folder that is gone then."""
+    """Train a task with user-defined parts, in a temporary folder."""
     from dataclasses import replace
 
     from benchmarks.faults.tasks import CLOUDS
@@ -223,16 +223,16 @@ def own(**parts: Any) -> Any:
 
 
 def nothing(*_: Any) -> None:
-    """Return None, where a model, data or a loss is wanted."""
+    """Return None in place of a model, data or a loss."""
 
 
 def failing(*_: Any) -> None:
-    """Fail as code of one's own does."""
+    """Fail like a user's code."""
     raise KeyError("a fault")
 
 
 def leaving(*_: Any) -> None:
-    """End the process as if all were done."""
+    """Exit the process with success."""
     raise SystemExit(0)
 
 
@@ -273,11 +273,11 @@ CALLS: dict[str, tuple[Callable[[Any], Any], tuple[Any, ...]]] = {
 
 @dataclass(frozen=True)
 class Bad:
-    """A bad input.
+    """An invalid input.
 
     Attributes:
-        name: What it is called.
-        act: Gives it to the library.
+        name: Its name.
+        act: A function that gives it to the library.
     """
 
     name: str
@@ -285,7 +285,7 @@ class Bad:
 
 
 def table() -> Iterator[Bad]:
-    """Yield every bad input."""
+    """Yield every invalid input."""
     for words in commands():
         yield Bad(" ".join(words)[:120], partial(run, words))
     for content in FILES:
@@ -296,7 +296,7 @@ def table() -> Iterator[Bad]:
 
 
 def attack(tally: Tally) -> None:
-    """Give every bad input to the library, in an empty folder that must stay so."""
+    """Give every invalid input to the library, in an empty folder that must stay empty."""
     before = Path.cwd()
     with TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -313,11 +313,11 @@ def attack(tally: Tally) -> None:
 
 
 def run(words: Words) -> int:
-    """Run a command here; return 0 where it succeeds.
+    """Run a command here; return 0 if it succeeds.
 
     Raises:
-        UserError: It was refused, with what it said.
-        AssertionError: It ended otherwise than by exit code 2 and one sentence.
+        UserError: It was refused, with its message.
+        AssertionError: It ended without exit code 2 and one sentence.
     """
     said = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):

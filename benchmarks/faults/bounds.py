@@ -1,7 +1,8 @@
-"""What the library's checks cost: the same work with and without them, in turns.
+"""The cost of the library's checks: the same work with and without them, alternating.
 
-A digest is compared before a checkpoint or a record is used; gzip is unpacked piece by piece, so
-that it can be stopped; a published pickle is read operation by operation; targets are the thread's.
+A digest is compared before a checkpoint or a record is used; gzip is unpacked in parts, so that
+unpacking can be stopped; a published pickle is read one operation at a time; targets are local to
+the thread.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from beyondprop.tasks import cifar_files, files
 Action = Callable[[], object]
 
 REPEATS = 5
-"""Times that an action is done in a turn."""
+"""Repetitions of an action in a round."""
 
 
 def ratios(rounds: int) -> list[dict[str, Any]]:
-    """Return for each check the time with it relative to that without, from interleaved rounds."""
+    """Return, for each check, the ratio of times with and without it, from interleaved rounds."""
     with TemporaryDirectory() as folder:
         return [
             {"part": "bound", "what": what} | timed(with_it, without, rounds)
@@ -44,7 +45,7 @@ def ratios(rounds: int) -> list[dict[str, Any]]:
 
 
 def timed(with_it: Action, without: Action, rounds: int) -> dict[str, Any]:
-    """Return medians of both, in seconds, and the median and the quartiles of their ratio."""
+    """Return the medians of both, in seconds, and the median and the quartiles of their ratio."""
     taken: list[tuple[float, float]] = []
     for number in range(rounds + 1):
         order = (with_it, without) if number % 2 else (without, with_it)
@@ -62,7 +63,7 @@ def timed(with_it: Action, without: Action, rounds: int) -> dict[str, Any]:
 
 
 def spent(action: Action) -> float:
-    """Return the seconds of computing that an action takes."""
+    """Return the processor seconds of an action."""
     begun = time.process_time()
     for _ in range(REPEATS):
         action()
@@ -70,7 +71,7 @@ def spent(action: Action) -> float:
 
 
 def pairs(folder: Path) -> Iterator[tuple[str, Action, Action]]:
-    """Yield what is bounded, the work with the bound, and the same without it."""
+    """Yield the name of a check, the work with it, and the same work without it."""
     yield of_checkpoint(folder)
     yield of_record(folder)
     yield of_gzip(folder)
@@ -79,7 +80,7 @@ def pairs(folder: Path) -> Iterator[tuple[str, Action, Action]]:
 
 
 def of_checkpoint(folder: Path) -> tuple[str, Action, Action]:
-    """Return how a checkpoint of 13 MB is read."""
+    """Return the reading of a checkpoint of 13 MB."""
     path, buffer = folder / "checkpoint.pt", io.BytesIO()
     torch.save(nn.Sequential(*(nn.Linear(1024, 1024) for _ in range(3))).state_dict(), buffer)
     write_sealed(path, buffer.getvalue())
@@ -94,7 +95,7 @@ def of_checkpoint(folder: Path) -> tuple[str, Action, Action]:
 
 
 def of_record(folder: Path) -> tuple[str, Action, Action]:
-    """Return how a record of 10,000 numbers is read."""
+    """Return the reading of a record of 10,000 numbers."""
     path = folder / "record.json"
     write_json(path, {"losses": [number / 7 for number in range(10_000)]})
 
@@ -105,7 +106,7 @@ def of_record(folder: Path) -> tuple[str, Action, Action]:
 
 
 def of_gzip(folder: Path) -> tuple[str, Action, Action]:
-    """Return how a data file of 8 MB is unpacked."""
+    """Return the unpacking of a data file of 8 MB."""
     path = folder / "data.gz"
     path.write_bytes(
         gzip.compress(np.random.default_rng(0).integers(0, 8, 2**23, np.uint8).tobytes())
@@ -118,7 +119,7 @@ def of_gzip(folder: Path) -> tuple[str, Action, Action]:
 
 
 def of_pickle() -> tuple[str, Action, Action]:
-    """Return how a batch of 1,000 images of CIFAR-10 is read."""
+    """Return the reading of a batch of 1,000 images of CIFAR-10."""
     images = np.random.default_rng(0).integers(0, 256, (1000, 3072), np.uint8)
     content = pickle.dumps({b"data": images, b"labels": [3] * 1000}, protocol=3)
     return (

@@ -1,4 +1,4 @@
-"""Commands in processes of their own that begin at once: forked from one that has all imported."""
+"""Commands in separate processes without start-up time: forked from one with all imports."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from benchmarks.faults.tally import Tally, not_a_sentence
 from beyondprop.cli import app
 
 PATIENCE = 120.0
-"""Seconds after which a child hangs."""
+"""Seconds after which a child counts as hanging."""
 
 Prepare = Callable[[], object]
 
 
 def nothing() -> None:
-    """What most children do before they begin."""
+    """Do nothing before the command starts, as most children do."""
 
 
 def work(words: Sequence[str], printed: str, environment: Mapping[str, str], ready: Prepare) -> int:
-    """Run a command in a child; what it prints goes to files."""
+    """Run a command in a child process, with its output in files."""
     os.environ |= environment
     sys.stdout = Path(f"{printed}.out").open("w", buffering=1)  # noqa: SIM115
     sys.stderr = Path(f"{printed}.err").open("w", buffering=1)  # noqa: SIM115
@@ -36,12 +36,12 @@ def work(words: Sequence[str], printed: str, environment: Mapping[str, str], rea
 
 @dataclass
 class Child:
-    """A command that runs.
+    """A running command.
 
     Attributes:
         process: Its process.
-        printed: Where its output goes, but for the ending.
-        memory: MiB that it has taken at most, as far as was seen.
+        printed: The path of its output, without the suffix.
+        memory: The largest observed memory in MiB.
     """
 
     process: BaseProcess
@@ -49,16 +49,16 @@ class Child:
     memory: float = 0.0
 
     def said(self) -> str:
-        """Return what it has said on standard error, without the bars of progress."""
+        """Return its messages on standard error, without progress bars."""
         return Path(f"{self.printed}.err").read_text()
 
     def lives(self) -> bool:
-        """Return whether it runs; look at its memory."""
+        """Return whether it is running, and update its memory."""
         self.memory = max(self.memory, peak(self.process.pid))
         return self.process.is_alive()
 
     def end(self, seconds: float = PATIENCE) -> int | None:
-        """Wait for it, and return its exit code; None where it had to be killed."""
+        """Wait for it, and return its exit code; None if it had to be killed."""
         until = time.monotonic() + seconds
         while self.lives() and time.monotonic() < until:
             self.process.join(0.02)
@@ -67,7 +67,7 @@ class Child:
         return None if hangs else self.process.exitcode
 
     def kill(self) -> None:
-        """End it at once, as the system does where memory is short."""
+        """Kill it immediately, as the system does when memory is short."""
         self.process.kill()
         self.process.join()
 
@@ -78,13 +78,13 @@ def begin(
     environment: Mapping[str, str] | None = None,
     ready: Prepare = nothing,
 ) -> Child:
-    """Begin a command.
+    """Start a command.
 
     Args:
-        words: Behind `beyondprop`.
-        printed: Where its output goes: a path without its ending.
-        environment: What is set for it.
-        ready: Called in its process before it begins.
+        words: The words after `beyondprop`.
+        printed: The path of its output, without the suffix.
+        environment: Additional environment variables.
+        ready: A function that is called in its process before the command starts.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["beyondprop.cli.app", "torch._dynamo", "benchmarks.faults"])
@@ -95,7 +95,7 @@ def begin(
 
 
 def peak(pid: int | None) -> float:
-    """Return the MiB that a process has taken at most; 0 where the system does not tell."""
+    """Return the peak memory of a process in MiB; 0 if the system does not report it."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -105,7 +105,7 @@ def peak(pid: int | None) -> float:
 
 
 def refusal(child: Child, code: int | None) -> str:
-    """Return what is wrong with how a command ended that could not do its work."""
+    """Return what is wrong with the end of a command that could not do its work."""
     said = child.said()
     if code != 2:
         return f"exit code {code}: {said[-300:]!r}"

@@ -1,8 +1,8 @@
-"""Thousands of damaged files: each reads to just what was written, or is refused in one sentence.
+"""Thousands of damaged files: each reads as it was written, or is refused in one sentence.
 
 Checkpoints, packed slot machines, banks and records have digests. Published data sets are compared
-with theirs. Files of a data set without one (a user's own IDX files, the binary CIFAR-10) cannot
-show a changed pixel: what they read to has the shape and the types that the content tells.
+with their hashes. Files of a data set without one (a user's own IDX files, the binary CIFAR-10)
+cannot show a changed pixel; the result has the shape and the types of the file's header.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Kind:
     """A kind of file to damage.
 
     Attributes:
-        name: What it is called.
+        name: Its name.
         file: The file.
-        read: Reads it by the library.
-        holds: Whether what it read is right.
+        read: A function that reads it with the library.
+        holds: A function that checks the result.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Kind:
 
 
 def attack(tally: Tally, count: int = 5000, seed: int = 0, kinds: Sequence[str] = ()) -> None:
-    """Damage files of each kind, so many in all.
+    """Damage files of each kind, `count` in total.
 
     Args:
-        tally: Counts them.
-        count: How many.
-        seed: Of the damages.
-        kinds: Those to damage; by default all.
+        tally: The counts.
+        count: The number of damages.
+        seed: The seed of the damages.
+        kinds: The kinds of files to damage; by default all.
     """
     with whole() as found:
         chosen = [kind for kind in found if not kinds or kind.name in kinds]
@@ -70,8 +70,8 @@ def attack(tally: Tally, count: int = 5000, seed: int = 0, kinds: Sequence[str] 
 
 
 def damage(tally: Tally, kind: Kind, count: int, seed: int) -> None:
-    """Damage one file so many times, and put it back."""
-    assert kind.holds(kind.read()), f"{kind.name} is not right as it is"
+    """Damage one file `count` times, and restore it."""
+    assert kind.holds(kind.read()), f"{kind.name} does not read correctly before the damage"
     content = kind.file.read_bytes()
     for name, changed in damaged(random.Random(f"{kind.name} {seed}"), content, count):
         kind.file.write_bytes(changed)
@@ -81,7 +81,7 @@ def damage(tally: Tally, kind: Kind, count: int, seed: int) -> None:
 
 @contextmanager
 def whole() -> Iterator[list[Kind]]:
-    """Make a file of each kind, in a folder that is gone behind it."""
+    """Yield a file of each kind in a temporary folder."""
     with TemporaryDirectory() as path:
         folder = Path(path)
         makers = (of_run, of_slots, of_bank, of_idx, of_cifar)
@@ -108,7 +108,7 @@ def of_run(folder: Path) -> Iterator[Kind]:
 
 
 def state_of(run: Path) -> list[torch.Tensor]:
-    """Return the tensors that a run would be continued with."""
+    """Return the tensors from which a run would continue."""
     model = CLOUDS.model()
     state = TrainingState(
         model, bp.attach(model, bp.DirectFeedbackAlignment()), Adam(model.parameters())
@@ -119,17 +119,17 @@ def state_of(run: Path) -> list[torch.Tensor]:
 
 
 def equal(expected: Any, found: Any) -> bool:
-    """Return whether both are the same, as JSON has it."""
+    """Return whether both are equal, as JSON."""
     return bool(found == expected)
 
 
 def slot_network() -> nn.Module:
-    """Return a small network to convert."""
+    """Return a small network for conversion."""
     return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
 
 
 def converted(seed: int) -> nn.Module:
-    """Return it with weights that are chosen."""
+    """Return the network with chosen weights."""
     torch.manual_seed(seed)
     model = slot_network()
     slots.convert(model, 4, seed=1)
@@ -149,7 +149,7 @@ def of_slots(folder: Path) -> Iterator[Kind]:
 
 
 def of_bank(folder: Path) -> Iterator[Kind]:
-    """Yield a bank's file of one of two tasks."""
+    """Yield the file of one of two tasks in a bank."""
     model = converted(0)
     bank = slots.bank(model)
     bank.keep("a")
@@ -170,7 +170,7 @@ def of_bank(folder: Path) -> Iterator[Kind]:
 
 
 def of_idx(folder: Path) -> Iterator[Kind]:
-    """Yield an IDX file with a published hash, and one without, packed and plain."""
+    """Yield an IDX file with a published hash, and files without one, compressed and plain."""
     values = np.random.default_rng(0).integers(0, 256, (12, 7, 7), np.uint8)
     content = bytes([0, 0, 8, 3]) + struct.pack(">3I", *values.shape) + values.tobytes()
     digest = hashlib.sha256(content).hexdigest()
@@ -187,7 +187,7 @@ def of_idx(folder: Path) -> Iterator[Kind]:
 
 
 def fits_header(path: Path, found: np.ndarray[Any, Any]) -> bool:
-    """Return whether an array is what an IDX file's header says."""
+    """Return whether an array matches the header of an IDX file."""
     content = path.read_bytes()
     shape = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
     kind = np.dtype(idx.DTYPES[content[2]])
@@ -196,7 +196,7 @@ def fits_header(path: Path, found: np.ndarray[Any, Any]) -> bool:
 
 
 def of_cifar(folder: Path) -> Iterator[Kind]:
-    """Yield a batch of CIFAR-10 as a pickle with a published hash and without, and as binary."""
+    """Yield a batch of CIFAR-10 as a pickle with and without a published hash, and as binary."""
     images = np.random.default_rng(0).integers(0, 256, (4, 3072), np.uint8)
     labels = [3, 1, 4, 1]
     content = pickle.dumps({b"data": images, b"labels": labels}, protocol=3)
@@ -227,6 +227,6 @@ def of_cifar(folder: Path) -> Iterator[Kind]:
 
 
 def are_images(found: cifar_files.Images) -> bool:
-    """Return whether these are images with a class each."""
+    """Return whether these are images with one class each."""
     shaped = found.images.shape == (len(found.labels), *cifar_files.IMAGE)
     return shaped and bool(found.labels.ge(0).all() and found.labels.lt(10).all())

@@ -1,4 +1,4 @@
-"""Ways in which a file is damaged: each draws where."""
+"""Ways to damage a file, at random positions."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ Damage = Callable[[random.Random, bytes], bytes]
 
 
 def flip(draw: random.Random, content: bytes) -> bytes:
-    """Another bit, as a disk or a memory gives one."""
+    """Flip a bit, as a failing disk or memory does."""
     place = draw.randrange(len(content))
     return content[:place] + bytes([content[place] ^ 1 << draw.randrange(8)]) + content[place + 1 :]
 
 
 def cut(draw: random.Random, content: bytes) -> bytes:
-    """Without an end, as after a download that stopped."""
+    """Cut off the end, as in an interrupted download."""
     return content[: draw.randrange(len(content))]
 
 
 def repeat(draw: random.Random, content: bytes) -> bytes:
-    """A part twice."""
+    """Repeat a part."""
     begin, end = sorted(draw.randrange(len(content)) for _ in range(2))
     return content[:end] + content[begin:]
 
 
 def zero(draw: random.Random, content: bytes) -> bytes:
-    """Zeros to the end, as after a power cut where names are written before content."""
+    """Write zeros to the end, as after a power cut on a system that writes names before content."""
     begin = draw.randrange(len(content))
     return content[:begin] + bytes(len(content) - begin)
 
 
 def swap(draw: random.Random, content: bytes) -> bytes:
-    """Two parts in each other's place."""
+    """Swap two parts."""
     a, b, c = sorted(draw.randrange(len(content)) for _ in range(3))
     return content[:a] + content[b:c] + content[a:b] + content[c:]
 
 
 def insert(draw: random.Random, content: bytes) -> bytes:
-    """Strange bytes in between."""
+    """Insert random bytes."""
     place = draw.randrange(len(content))
     return content[:place] + draw.randbytes(draw.randint(1, 16)) + content[place:]
 
@@ -47,7 +47,7 @@ DAMAGES: tuple[Damage, ...] = (flip, cut, repeat, zero, swap, insert)
 
 
 def damaged(draw: random.Random, content: bytes, count: int) -> Iterator[tuple[str, bytes]]:
-    """Yield so many damaged forms of a content, each with its name; none is the content itself."""
+    """Yield `count` damaged versions of a content with their names; all differ from the content."""
     made = 0
     while made < count:
         damage = DAMAGES[made % len(DAMAGES)]

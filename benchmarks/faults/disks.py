@@ -1,4 +1,4 @@
-"""Disks that are full, cannot be written to, or vanish: one sentence, and nothing lost."""
+"""Full, read-only and vanishing disks: the error is one sentence, and no work is lost."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from benchmarks.faults.tally import Tally
 from benchmarks.faults.ways import COMPARE, PIPELINE, TRAIN, Way, finished, left
 
 CAPABILITIES = 0x20080522
-"""The version of Linux's capabilities that is spoken."""
+"""The version of the Linux capabilities in use."""
 OVERRIDES = 0b110
-"""Those of reading and writing against permissions."""
+"""The capabilities to read and write in spite of permissions."""
 SIZES = (1_000, 2_000, 4_000, 8_000)
-"""Bytes that a file may have, also that of the messages; a checkpoint of the task has more."""
+"""Limits of the size of a file in bytes, also for messages; a checkpoint of the task is larger."""
 MOMENTS = 2
 
 
 def attack(tally: Tally, seed: int = 0) -> None:
-    """Attack by each of the three."""
+    """Make all three attacks."""
     full(tally)
     read_only(tally)
     vanishing(tally, seed)
 
 
 def full(tally: Tally, ways: Sequence[Way] = (TRAIN, COMPARE)) -> None:
-    """Have files that cannot grow, a device that is full, and a disk that is.
+    """Use files that cannot grow, a full device, and a full disk.
 
-    When there is room again the same command goes on, to the same end.
+    Once there is space again, the same command continues to the same result.
     """
     with TemporaryDirectory() as path:
         folder = Path(path)
@@ -62,7 +62,7 @@ def full(tally: Tally, ways: Sequence[Way] = (TRAIN, COMPARE)) -> None:
 
 
 def full_disk(tally: Tally, way: Way, disk: Path, expected: object) -> None:
-    """Fill a disk but for a little, work on it, and make room."""
+    """Fill a disk almost completely, work on it, and free space."""
     for room in (0, 8_192):
         filling = disk / "filling"
         free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
@@ -82,9 +82,9 @@ def full_disk(tally: Tally, way: Way, disk: Path, expected: object) -> None:
 
 
 def read_only(tally: Tally, ways: Sequence[Way] = (TRAIN, COMPARE)) -> None:
-    """Have folders and files that cannot be written to, or not be read.
+    """Use folders and files without permission to write, or to read.
 
-    A finished folder is only read: what it holds is returned, or refused, and stays.
+    A finished folder is only read: its results are returned, or refused, and stay unchanged.
     """
     with TemporaryDirectory() as path:
         folder = Path(path)
@@ -106,14 +106,14 @@ def read_only(tally: Tally, ways: Sequence[Way] = (TRAIN, COMPARE)) -> None:
                     code = child.end()
                 fault = "" if code == 0 and at == whole else refusal(child, code)
                 if finished(whole) != before or left(whole) != expected:
-                    fault = "it has changed what was finished"
+                    fault = "it has changed finished results"
                 count(tally, f"{way.name}, {what}", child, fault, refused=code != 0)
 
 
 def vanishing(
     tally: Tally, seed: int = 0, ways: Sequence[Way] = (TRAIN, COMPARE, PIPELINE)
 ) -> None:
-    """Delete, move or replace a folder while it is worked in: that is told, and none made anew."""
+    """Delete, move or replace a folder during work in it: the error says so; none is created."""
     draw = random.Random(seed)
     for way in ways:
         for vanish in (deleted, moved, replaced):
@@ -130,7 +130,7 @@ def vanishing(
                     if any(codes):
                         fault = refusal(children[0], codes[0])
                     elif not done:
-                        fault = "it ends as if all were done"
+                        fault = "it ends as if it had finished"
                     if at.exists() and any(at.iterdir()):
                         fault = f"it has written {[file.name for file in at.iterdir()]}"
                     name = f"{way.name}, {vanish.__name__} {number}"
@@ -147,32 +147,32 @@ def refused_then_whole(
     after: Callable[[], object] = nothing,
     printed: Path | None = None,
 ) -> None:
-    """Work where there is no room, then where there is; count both as one attack."""
+    """Work without space, then with it; count both as one attack."""
     (child,) = way.begin(folder, ready, printed=printed)
     code = child.end()
     fault = refusal(child, code) if code else ""
     after()
     (again,) = way.begin(folder, printed=printed)
     if again.end():
-        fault = fault or f"it does not go on: {again.said()[-300:]!r}"
+        fault = fault or f"it does not continue: {again.said()[-300:]!r}"
     elif left(folder) != expected:
-        fault = fault or "it ends with something else"
+        fault = fault or "it ends with another result"
     count(tally, name, child, fault, refused=code != 0)
 
 
 def no_more_than(size: int) -> None:
-    """Let no file of this process have more bytes than these."""
-    import resource  # Windows has none
+    """Limit the size of files that this process writes."""
+    import resource  # not available on Windows
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def held_back() -> None:
-    """Let permissions hold back this process, as they do everyone's but the administrator's."""
+    """Remove this process's privilege to ignore permissions, which administrators have."""
     if os.getuid():
         return
     libc = ctypes.CDLL(None, use_errno=True)
-    header = (ctypes.c_uint32 * 2)(CAPABILITIES, 0)  # of this process
+    header = (ctypes.c_uint32 * 2)(CAPABILITIES, 0)  # for this process
     sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, twice
     libc.capget(header, sets)
     for place in (0, 1):
@@ -183,7 +183,7 @@ def held_back() -> None:
 
 @contextmanager
 def closed_to_others(folder: Path, mode: int) -> Iterator[None]:
-    """Set a folder's permissions, and put them back."""
+    """Set a folder's permissions, and restore them."""
     before = folder.stat().st_mode
     folder.chmod(mode)
     try:
@@ -194,7 +194,7 @@ def closed_to_others(folder: Path, mode: int) -> Iterator[None]:
 
 @contextmanager
 def small_disk(at: Path) -> Iterator[Path | None]:
-    """Mount a disk of 4 MiB; None where this user may not."""
+    """Mount a disk of 4 MiB; None if this user may not."""
     at.mkdir(exist_ok=True)
     words = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(at)]
     if sys.platform != "linux" or subprocess.run(words, capture_output=True).returncode:
@@ -207,13 +207,13 @@ def small_disk(at: Path) -> Iterator[Path | None]:
 
 
 def wait_for(file: Path, children: Sequence[Child]) -> None:
-    """Wait until there is a file, or nobody who could make it."""
+    """Wait until a file exists, or no process that could create it is left."""
     while not file.exists() and all(child.process.is_alive() for child in children):
         time.sleep(0.002)
 
 
 def deleted(folder: Path) -> None:
-    """Delete a folder in which files are made meanwhile."""
+    """Delete a folder in which files are being created."""
     aside = folder.with_name("aside")
     folder.rename(aside)
     shutil.rmtree(aside)
@@ -225,6 +225,6 @@ def moved(folder: Path) -> None:
 
 
 def replaced(folder: Path) -> None:
-    """Put another folder in the place of one."""
+    """Replace a folder by another one."""
     moved(folder)
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Kills at random moments: what is resumed ends with the bytes of what was not disturbed."""
+"""Kills at random moments: a resumed run ends with the same bytes as an undisturbed one."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ PLAN: tuple[tuple[Way, int, int], ...] = (
     (TRAIN, 2, 10),
     (COMPARE, 2, 4),
 )
-"""What is killed, how often until it may end, and in how many folders: 100 kills in all."""
+"""The work, the number of kills in each folder, and the number of folders: 100 kills in total."""
 
 
 SECONDS = 20
-"""How long a process may take to see that its fellow has ended, on a busy machine."""
+"""Seconds within which a process must notice that another one has ended, on a busy machine."""
 
 
 def attack(tally: Tally, plan: Sequence[tuple[Way, int, int]] = PLAN, seed: int = 0) -> None:
-    """Kill work at random moments, resume it, and compare what it leaves."""
+    """Kill work at random moments, resume it, and compare the results."""
     draw = random.Random(seed)
     with TemporaryDirectory() as path:
         folder = Path(path)
         for way, kills, folders in plan:
             expected = way.made(folder / "whole")
-            begun = time.monotonic()  # all is imported now
+            begun = time.monotonic()  # all imports are done now
             if way.made(folder / "again") != expected:
-                tally.faults.append(f"{way.name}: another result, undisturbed")
+                tally.faults.append(f"{way.name}: another result without kills")
             seconds = time.monotonic() - begun
             shutil.rmtree(folder / "again")
             for number in range(folders):
@@ -46,16 +46,16 @@ def attack(tally: Tally, plan: Sequence[tuple[Way, int, int]] = PLAN, seed: int 
                 at = folder / f"{way.name}-{number}"
                 faults = [killed(tally, way, at, draw, seconds) for _ in range(kills)]
                 resumed = ended(tally, way, at, expected)
-                for fault in faults:  # none is right whose work ends wrong
+                for fault in faults:  # no kill counts as right if the work ends wrong
                     tally.count(name, fault or resumed, refused=False)
                 shutil.rmtree(at)
             shutil.rmtree(folder / "whole")
 
 
 def killed(tally: Tally, way: Way, folder: Path, draw: random.Random, seconds: float) -> str:
-    """Begin or continue work, and kill one of its processes; return what was wrong.
+    """Start or continue work, and kill one of its processes; return what was wrong.
 
-    Work that ends before its moment has come is begun anew, and killed earlier.
+    Work that ends before the kill is started again from scratch, and killed earlier.
     """
     part = draw.random()
     for _ in range(20):
@@ -73,13 +73,13 @@ def killed(tally: Tally, way: Way, folder: Path, draw: random.Random, seconds: f
             child.end()
         shutil.rmtree(folder, ignore_errors=True)
         part *= 0.8
-    return "it ends too soon to be killed"
+    return "it ends before it can be killed"
 
 
 def widowed(tally: Tally, child: Child) -> str:
-    """Return what is wrong with how a process ends whose fellow was killed.
+    """Return what is wrong with the end of a process after another one was killed.
 
-    One that waits for it to begin is told to stop, as `torchrun` does.
+    A process that waits for the other one to start is stopped, as `torchrun` does.
     """
     until = time.monotonic() + SECONDS
     while child.lives() and time.monotonic() < until:
@@ -93,7 +93,7 @@ def widowed(tally: Tally, child: Child) -> str:
 
 
 def ended(tally: Tally, way: Way, folder: Path, expected: Any) -> str:
-    """Continue work to its end; return what is wrong with what it leaves."""
+    """Continue work to its end; return what is wrong with the results."""
     before = finished(folder)
     children = way.begin(folder)
     codes = [child.end() for child in children]
@@ -101,7 +101,7 @@ def ended(tally: Tally, way: Way, folder: Path, expected: Any) -> str:
     if any(codes):
         return f"exit codes {codes}: {children[0].said()[-300:]!r}"
     if any(not file.exists() or file.read_bytes() != was for file, was in before.items()):
-        return "it has changed what was finished"
+        return "it has changed finished results"
     found = left(folder)
     wrong = [key for key in {*found, *expected} if found.get(key) != expected.get(key)]
     return f"it has left other {', '.join(wrong)}" if wrong else ""

@@ -1,4 +1,4 @@
-"""The tables of attacks, made of a record."""
+"""The tables of attacks, made from a record."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ BOUND_HEADS = ("check", "with it", "without", "ratio", "quartiles")
 
 
 def counts(rows: Sequence[Mapping[str, Any]]) -> Cells:
-    """Return what became of attacks: one row a kind."""
+    """Return the results of attacks: one row per kind."""
     lines = [
         [
             row["what"],
@@ -28,7 +28,7 @@ def counts(rows: Sequence[Mapping[str, Any]]) -> Cells:
 
 
 def bounds(rows: Sequence[Mapping[str, Any]]) -> Cells:
-    """Return what checks cost: one row a check."""
+    """Return the cost of checks: one row per check."""
     lines = [
         [
             row["what"],

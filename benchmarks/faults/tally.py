@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from beyondprop.errors import UserError
 
 LONGEST = 1500
-"""Characters of a sentence: it may name a path and list settings."""
+"""Most characters of a sentence, which may contain a path and list settings."""
 
 T = TypeVar("T")
 
@@ -20,12 +20,12 @@ class Tally:
     """Counts of attacks of one kind.
 
     Attributes:
-        refused: How many ended with one sentence.
-        right: How many ended with the right result.
-        faults: What each other one did.
-        slowest: Seconds of computing of the longest one.
-        memory: MiB of the process that took most.
-        skipped: Why attacks of this kind could not be made here.
+        refused: The number that ended with one sentence.
+        right: The number that ended with the correct result.
+        faults: A description of each other result.
+        slowest: Processor seconds of the longest attack.
+        memory: MiB of the process with the largest peak.
+        skipped: Reasons why attacks of this kind could not be made here.
     """
 
     refused: int = 0
@@ -37,16 +37,16 @@ class Tally:
 
     @property
     def tried(self) -> int:
-        """How many there were."""
+        """The number of attacks."""
         return self.refused + self.right + len(self.faults)
 
     def attempt(self, name: str, act: Callable[[], T], holds: Callable[[T], object]) -> None:
         """Count one attack.
 
         Args:
-            name: What a fault is called.
+            name: The name of a fault.
             act: The attack; a `UserError` is a refusal, which must be one sentence.
-            holds: Whether what it returned is right.
+            holds: A function that checks the result.
         """
         begun = time.process_time()  # other processes of the machine don't count
         said, fault = None, ""
@@ -67,8 +67,8 @@ class Tally:
         """Count one attack that was made elsewhere.
 
         Args:
-            name: What a fault is called.
-            fault: What was wrong; empty where nothing was.
+            name: The name of a fault.
+            fault: What was wrong; empty if nothing was.
             refused: Whether it was refused.
         """
         if fault:
@@ -80,9 +80,9 @@ class Tally:
 
 
 def not_a_sentence(said: str) -> str:
-    """Return why a message is not one sentence for people; nothing where it is.
+    """Return why a message is not one sentence for people; empty if it is one.
 
-    What cannot be attached has a line for each reason, which begins with a dash.
+    The message of a failed attachment has one line per reason, which begins with a dash.
     """
     _, *more = said.strip("\n").split("\n")
     if "Traceback" in said or not all(line.startswith("- ") for line in more):
@@ -93,5 +93,5 @@ def not_a_sentence(said: str) -> str:
 
 
 def never(_: Any) -> bool:
-    """What a bad input returns is never right."""
+    """Return False: no result of an invalid input is correct."""
     return False

@@ -1,4 +1,4 @@
-"""Small tasks to attack: they take a moment, and draw random numbers as they train."""
+"""Small tasks for attacks: they are fast, and draw random numbers in training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from beyondprop.tasks import Data, Split, Task
 
 WAIT = "BEYONDPROP_FAULTS_WAIT"
-"""Seconds that a training step of `SLOW` waits."""
+"""The name of the variable for the seconds that a training step of `SLOW` waits."""
 
 
 def clouds(folder: Path | None = None) -> Data:
@@ -28,7 +28,7 @@ def clouds(folder: Path | None = None) -> Data:
 
 
 def network() -> nn.Module:
-    """Return a network with dropout, so that a resumed run must take up PyTorch's generator too."""
+    """Return a network with dropout: a resumed run must also restore PyTorch's generator."""
     return nn.Sequential(
         *(nn.Linear(4, 12), nn.ReLU(), nn.Dropout(0.2), nn.Linear(12, 12), nn.ReLU()),
         nn.Linear(12, 3),
@@ -36,9 +36,9 @@ def network() -> nn.Module:
 
 
 def slow_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the cross-entropy, and in training wait as long as the environment says.
+    """Return the cross-entropy; in training, wait for the time in the environment.
 
-    A control's last layer, which hundreds of calls solve, is in double precision.
+    A control's last layer, which needs hundreds of calls, is solved in double precision.
     """
     if outputs.dtype == torch.float32 and outputs.requires_grad:
         time.sleep(float(os.environ.get(WAIT, "0")))

@@ -1,4 +1,4 @@
-"""Eight threads at once by every rule: each gets the gradients that it gets alone, to the bit."""
+"""Eight parallel threads with every rule: each gets its usual gradients, to the bit."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def goodness() -> nn.Module:
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "ff": (goodness, ("blocks.*",)),
 }
-"""Networks, with their blocks, for rules that don't take a chain."""
+"""Networks, with their blocks, for rules that don't accept a chain."""
 
 
 def batch(number: int) -> tuple[Tensor, Tensor]:
@@ -53,9 +53,10 @@ def batch(number: int) -> tuple[Tensor, Tensor]:
 
 
 def attached(rule: str) -> bp.Attachment:
-    """Return a network, always with the same weights, with a rule attached.
+    """Return a network with fixed initial weights and a rule attached.
 
-    A pass in training mode counts, and a rule may draw anew in each: it is in eval mode.
+    It is in eval mode, because passes in training mode count, and a rule may draw new numbers in
+    each.
     """
     network, blocks = NETWORKS.get(rule, (chain, None))
     torch.manual_seed(0)
@@ -63,7 +64,7 @@ def attached(rule: str) -> bp.Attachment:
 
 
 def gradients(handle: bp.Attachment, parameters: Sequence[Tensor], number: int) -> list[Gradients]:
-    """Return what passes by a thread's batch give each parameter."""
+    """Return the gradients of each parameter in passes with a thread's batch."""
     inputs, targets = batch(number)
     made = []
     for _ in range(PASSES):
@@ -74,7 +75,7 @@ def gradients(handle: bp.Attachment, parameters: Sequence[Tensor], number: int) 
 
 
 def same(found: Sequence[Any], expected: Sequence[Gradients]) -> bool:
-    """Return whether gradients are the same to the bit."""
+    """Return whether gradients are equal to the bit."""
     return all(
         (got is None) == (right is None) and (got is None or torch.equal(got, right))
         for one, other in zip(found, expected, strict=True)
@@ -83,7 +84,7 @@ def same(found: Sequence[Any], expected: Sequence[Gradients]) -> bool:
 
 
 def at_once(works: Sequence[Callable[[], T]]) -> list[T | BaseException]:
-    """Return what functions return or raise, each in a thread of its own, all at once."""
+    """Return what functions return or raise, in one parallel thread each."""
     meet = threading.Barrier(len(works))
     found: list[Any] = [None] * len(works)
 
@@ -104,7 +105,7 @@ def at_once(works: Sequence[Callable[[], T]]) -> list[T | BaseException]:
 
 @contextmanager
 def eager_switches() -> Iterator[None]:
-    """Have threads take turns so often that what they share is seen."""
+    """Switch between threads so often that shared state shows."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
@@ -115,7 +116,7 @@ def eager_switches() -> Iterator[None]:
 
 def taught(handles: Sequence[bp.Attachment]) -> list[Any]:
     """Return the gradients of eight threads, or the first fault among them."""
-    # Read before: during a pass of a rule that runs the model other tensors take their place.
+    # Read before: during a pass of a rule that runs the model, other tensors replace them.
     parameters = [list(handle.model.parameters()) for handle in handles]
     works = zip(handles, parameters, range(len(handles)), strict=True)
     found = at_once([partial(gradients, *work) for work in works])
@@ -126,7 +127,7 @@ def taught(handles: Sequence[bp.Attachment]) -> list[Any]:
 
 
 def attack(tally: Tally, rules: Sequence[str] = tuple(bp.rules.RULES)) -> None:
-    """Have eight threads learn by every rule: each a model of its own, then all one model."""
+    """Train with every rule in eight threads: each with its own model, then all with one model."""
     with threads_set(1), eager_switches():
         for rule in rules:
             handle = attached(rule)

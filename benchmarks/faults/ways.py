@@ -1,4 +1,4 @@
-"""The work that is attacked while it is done, and what it must leave."""
+"""The work that is attacked while it runs, and its expected results."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FEW = ("--task", "benchmarks.faults.tasks:CLOUDS", "--measures=[]")
 
 @dataclass(frozen=True)
 class Way:
-    """A command that leaves a folder.
+    """A command that writes a folder.
 
     Attributes:
-        name: What it is called.
-        words: Of the command, but for its folder.
-        processes: In how many it works.
+        name: Its name.
+        words: The words of the command, without its folder.
+        processes: The number of its processes.
         wait: Seconds that a training step waits, so that there is time for an attack.
     """
 
@@ -39,13 +39,13 @@ class Way:
         words: tuple[str, ...] = ("--resume",),
         printed: Path | None = None,
     ) -> list[Child]:
-        """Begin or continue the work; return its processes.
+        """Start or continue the work; return its processes.
 
         Args:
-            folder: What it leaves.
-            ready: Called in each process before it begins.
-            words: More of the command.
-            printed: Begins the names of files for what it prints; by default the folder's path.
+            folder: The folder of the results.
+            ready: A function that is called in each process before the work starts.
+            words: Further words of the command.
+            printed: The start of the paths for its output; by default the folder's path.
         """
         said = printed or folder
         group: dict[str, str] = {}
@@ -63,7 +63,7 @@ class Way:
         ]
 
     def made(self, folder: Path) -> Mapping[str, Any]:
-        """Do the work undisturbed, and return what it leaves; see `left`.
+        """Do the work undisturbed, and return its results; see `left`.
 
         Raises:
             RuntimeError: It fails.
@@ -71,7 +71,7 @@ class Way:
         children = self.begin(folder)
         codes = [child.end() for child in children]
         if any(codes):
-            raise RuntimeError(f"{self.name} fails undisturbed: {children[0].said()}")
+            raise RuntimeError(f"{self.name} fails without an attack: {children[0].said()}")
         return left(folder)
 
 
@@ -88,7 +88,7 @@ WAYS = (TRAIN, COMPARE, PIPELINE)
 
 
 def left(folder: Path) -> dict[str, Any]:
-    """Return what work has left: digests of weights, and what records say of the test."""
+    """Return the results of work: digests of weights, and the test results in records."""
     weights = {
         str(file.relative_to(folder)): sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.glob("**/*.safetensors"))
@@ -103,5 +103,5 @@ def left(folder: Path) -> dict[str, Any]:
 
 
 def finished(folder: Path) -> dict[Path, bytes]:
-    """Return the records of what is done in a folder: no kill and no resume may change them."""
+    """Return the records of finished work in a folder: no kill and no resume may change them."""
     return {file: file.read_bytes() for file in folder.glob("**/record.json")}

@@ -1,1 +1,1 @@
-"""Graph networks on Cora: where direct feedback should arrive, and pictures of the hidden layer."""
+"""Graph networks on Cora: the place of direct feedback, and pictures of the hidden layer."""

@@ -1,10 +1,10 @@
-"""The hidden layer of a graph network as a picture: every node a dot, near those that are alike.
+"""The hidden layer of a graph network as a picture: each node is a dot, close to similar nodes.
 
     beyondprop compare --task cora-gcn --output runs/cora-gcn
     python -m benchmarks.graphs.picture runs/cora-gcn
 
-The dots are placed by t-SNE (van der Maaten and Hinton 2008), which does not see the classes:
-`pip install ".[graphs]"` installs it. Distances between far groups say nothing.
+The dots are placed by t-SNE (van der Maaten and Hinton 2008), which does not use the classes:
+`pip install ".[graphs]"` installs it. Distances between distant groups have no meaning.
 """
 
 import json
@@ -35,9 +35,9 @@ def main(
     """Draw the hidden layer of a comparison's runs side by side.
 
     Args:
-        comparison: The folder of a comparison on a task of nodes.
-        rules: As its table calls them; backprop and dfa by default.
-        seed: Of the runs.
+        comparison: The folder of a comparison on a task of node classification.
+        rules: Their names in its table; backprop and dfa by default.
+        seed: The seed of the runs.
         output: An SVG file.
     """
     spec = json.loads((comparison / "spec.json").read_text("utf-8"))
@@ -82,7 +82,7 @@ def score(folder: Path) -> float:
 
 
 def placed(features: Tensor) -> NDArray[Any]:
-    """Return a place in the plane for each row.
+    """Return a position in the plane for each row.
 
     Raises:
         UserError: openTSNE is not installed.
@@ -95,7 +95,7 @@ def placed(features: Tensor) -> NDArray[Any]:
 
 
 def draw(axes: Any, places: NDArray[Any], data: Data) -> None:
-    """Draw the nodes, each in the colour of its class."""
+    """Draw the nodes in the colours of their classes."""
     classes = data.train.graph.classes.numpy()  # type: ignore[attr-defined]
     for number, (name, colour) in enumerate(zip(data.classes, PALETTE, strict=False)):
         own = places[classes == number]

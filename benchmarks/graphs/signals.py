@@ -1,12 +1,12 @@
-"""Where direct feedback arrives in a graph network, and what that does on Cora.
+"""The place where direct feedback arrives in a graph network, and its effect on Cora.
 
     python -m benchmarks.graphs.signals
 
-A hidden layer's signal may arrive at each node, or behind the propagation that carries the hidden
-features to the output layer. At each node only labelled nodes have an error, so these alone are
-taught. Behind the propagation it comes back along the edges, unchanged, and their neighbours are
-taught too, as by backprop. Every way is trained at the same learning rates, on the same draws of
-the training nodes; the best rate is the one with the best mean score on the validation nodes.
+A hidden layer's signal may arrive at each node, or after the propagation that carries the hidden
+features to the output layer. At the nodes, only labelled ones have an error, so only these are
+taught. After the propagation, the signal returns along the edges without change, so that their
+neighbours are taught too, as by backprop. Every way is trained with the same learning rates, on the
+same draws of the training nodes; the best rate has the best mean score on the validation nodes.
 """
 
 from collections.abc import Callable
@@ -43,13 +43,13 @@ Named = tuple[str | tuple[str, ...], ...]
 
 @dataclass(frozen=True)
 class Way:
-    """How the hidden layer is taught.
+    """A way to teach the hidden layer.
 
     Attributes:
-        name: Of the way.
-        rule: What teaches.
-        blocks: Of the network.
-        output: Where the error is taken.
+        name: The name of the way.
+        rule: The rule that teaches.
+        blocks: The blocks of the network.
+        output: The module at whose output the error is taken.
     """
 
     name: str
@@ -77,13 +77,13 @@ NETWORKS = {
 
 @dataclass(frozen=True)
 class Form:
-    """What is otherwise the same for all ways.
+    """The settings that all ways share.
 
     Attributes:
-        name: Of the form.
-        dropout: Share of the features that is dropped.
-        scaled: Whether words are shares of a paper's words, not 0 and 1.
-        glorot: Whether weights begin as by Glorot and Bengio, not as PyTorch's linear layers do.
+        name: The name of the form.
+        dropout: The share of the features that is dropped.
+        scaled: Whether words are shares of a paper's words, instead of 0 and 1.
+        glorot: Whether weights start as in Glorot and Bengio, instead of PyTorch's linear layers.
     """
 
     name: str
@@ -123,7 +123,7 @@ FORMS = {
 
 @dataclass(frozen=True)
 class Trained:
-    """A network at the end, and what it scores."""
+    """A trained network with its scores."""
 
     train: float
     validation: float
@@ -144,13 +144,13 @@ def main(
     """Train every network in every way.
 
     Args:
-        output: The record.
+        output: The file of the record.
         cases: Networks; all by default.
-        forms: Of `FORMS`; that of the task by default.
-        draws: Of the training nodes.
-        epochs: Of a training; an epoch is one step.
-        threads: Of PyTorch.
-        runs: Folder for what is finished, which is not done again.
+        forms: Names in `FORMS`; the form of the task by default.
+        draws: The number of draws of the training nodes.
+        epochs: The number of epochs; an epoch is one step.
+        threads: CPU threads of PyTorch.
+        runs: Folder that caches finished runs.
     """
     started = datetime.now(UTC)
     chosen, kinds, data = cases or list(NETWORKS), forms or [next(iter(FORMS))], load_cora()
@@ -167,7 +167,7 @@ def main(
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
-    """Return the figures to read."""
+    """Return the table of the results."""
     return Table(
         "The nodes that the signal of a graph network's hidden layer reaches, on Cora",
         *tables.signals(rows),
@@ -185,7 +185,7 @@ def row(
     epochs: int,
     threads: int,
 ) -> dict[str, Any]:
-    """Return the figures of a network taught in a way at a learning rate, on each draw."""
+    """Return the figures of a network trained in a way with a learning rate, on each draw."""
     torch.set_num_threads(threads)
     own = form.data(data)
     runs = [
@@ -226,8 +226,8 @@ def trained(
 
 
 def signal(model: nn.Module, inputs: Any, targets: Tensor) -> tuple[int, float]:
-    """Return how many nodes of the hidden layer are taught, and how the gradient of the first
-    layer's weights is aligned with the true one.
+    """Return how many nodes of the hidden layer are taught, and the alignment of the first layer's
+    gradient with the true one.
     """
     found: list[Tensor] = []
     activation: nn.Module = model.activation  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""The tables of graph networks: headings and rows, made of records."""
+"""The tables of graph networks, made from records."""
 
 import statistics
 from typing import Any
@@ -14,7 +14,7 @@ SIGNALS_NOTES = (
 
 
 def signals(rows: list[dict[str, Any]]) -> Cells:
-    """Return what networks score at each learning rate: one row a network, form and way."""
+    """Return the scores at each learning rate: one row per network, form and way."""
     rates = sorted({row["rate"] for row in rows})
     found: dict[tuple[str, ...], dict[float, dict[str, Any]]] = {}
     for row in rows:

@@ -1,1 +1,1 @@
-"""Independent work on several processes."""
+"""Independent work in several processes."""

@@ -9,7 +9,7 @@ from beyondprop.tasks import find
 from beyondprop.tasks.order import order
 
 TASK = "digits-conv"
-"""Its epochs are long enough that evaluation and checkpoints take little beside them."""
+"""Its epochs are so long that evaluation and checkpoints take little time in comparison."""
 
 
 def train(epochs: int, seeds: list[int]) -> None:

@@ -1,11 +1,11 @@
-"""What `compare --jobs` gains over one process, beside two processes of plain PyTorch.
+"""The speed-up of `compare --jobs` over one process, compared with processes of plain PyTorch.
 
     python -m benchmarks.jobs.scaling
 
-In each round the four ways of working take turns: the comparison in one process and in several, and
-plain PyTorch in one process and in several that know nothing of one another. The same networks are
-trained in all; the start of Python is counted. A round is kept as soon as it is over, so the same
-command goes on where one was stopped.
+Each round alternates four ways: the comparison in one process and in several, and plain PyTorch in
+one process and in several independent ones. All train the same networks; the start of Python is
+included. A round is cached as soon as it finishes, so the same command continues after an
+interruption.
 """
 
 import sys
@@ -34,15 +34,15 @@ def main(
     runs: Path = Path("runs/jobs"),
     output: Path = Path("results/jobs/scaling.json"),
 ) -> None:
-    """Time a comparison in one process and in several, and plain PyTorch likewise.
+    """Time a comparison in one process and in several, and the same in plain PyTorch.
 
     Args:
-        rounds: Turns of each way of working.
-        jobs: Processes that work at once.
-        repeats: Runs of the comparison, from seed 0 on, each a job; a multiple of the processes.
-        epochs: Length of a run; with 600 it takes half a minute and more.
+        rounds: Rounds that alternate all ways.
+        jobs: The number of parallel processes.
+        repeats: Runs of the comparison, from seed 0, one job each; a multiple of `jobs`.
+        epochs: The length of a run; 600 epochs take at least half a minute.
         runs: Folder that caches each round.
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     if repeats % jobs:
         raise UserError(f"repeats must be a multiple of jobs, {jobs}, not {repeats}")
@@ -54,7 +54,7 @@ def main(
 
 
 def one_round(number: int, jobs: int, seeds: int, epochs: int) -> dict[str, Any]:
-    """Return the seconds of each way, begun with another one each round, and of a run alone."""
+    """Return the seconds of each way, in rotating order by round, and of a single run."""
     with TemporaryDirectory() as folder:
         serial, parallel = Path(folder, "serial"), Path(folder, "parallel")
         ways = {
@@ -76,7 +76,7 @@ def comparison(folder: Path, jobs: int, seeds: int, epochs: int) -> list[str]:
 
 
 def plain(processes: int, seeds: int, epochs: int) -> list[list[str]]:
-    """Return the commands that train the same number of networks, spread over processes."""
+    """Return the commands that train the same number of networks, divided among processes."""
     return [
         [
             *(sys.executable, "-c"),
@@ -87,7 +87,7 @@ def plain(processes: int, seeds: int, epochs: int) -> list[list[str]]:
 
 
 def same(serial: Path, parallel: Path) -> dict[str, Any]:
-    """Return whether both ways left the same weights."""
+    """Return whether both ways produced the same weights."""
     files = sorted(file.relative_to(serial) for file in serial.glob("runs/*/weights.safetensors"))
     return {
         "same_bytes": all((serial / f).read_bytes() == (parallel / f).read_bytes() for f in files)
@@ -95,7 +95,7 @@ def same(serial: Path, parallel: Path) -> dict[str, Any]:
 
 
 def gains(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Return the medians over the rounds, a row for the library and one for plain PyTorch."""
+    """Return the medians over the rounds: one row for the library and one for plain PyTorch."""
     return [
         gain(rows, "beyondprop compare", "serial", "parallel"),
         gain(rows, "plain PyTorch, independent processes", "plain_serial", "plain_parallel"),
@@ -103,7 +103,7 @@ def gains(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def table(rows: Sequence[Mapping[str, Any]], jobs: int, repeats: int) -> Table:
-    """Return the medians over the rounds, and how they were taken."""
+    """Return the table of the medians over the rounds, with notes."""
     shortest = min(min(row["serial"], row["plain_serial"]) for row in rows) / repeats
     same_bytes = "the same bytes" if all(r["same_bytes"] for r in rows) else "DIFFERENT bytes"
     return Table(

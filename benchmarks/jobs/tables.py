@@ -1,4 +1,4 @@
-"""The table of what several processes gain on pages: headings and rows, made of a record."""
+"""The table of the speed-up by several processes on pages, made from a record."""
 
 from typing import Any
 

@@ -2,9 +2,10 @@
 
     python -m benchmarks.memory.depth
 
-Backprop holds every activation until its backward pass; recomputing them (activation checkpointing)
-saves memory for time; blocks that learn inside the forward pass hold one block's alone. Batches of
-1024 samples through blocks of 1024 units; every memory figure comes from a fresh process.
+Backprop stores every activation until its backward pass; recomputing them (activation
+checkpointing) trades time for memory; blocks that learn inside the forward pass store the
+activations of one block only. Batches of 1024 samples go through blocks of 1024 units; every memory
+figure comes from a fresh process.
 """
 
 from collections.abc import Callable
@@ -41,13 +42,13 @@ BACKPROP, RECOMPUTED = "backprop", "backprop, recomputed"
 
 
 def network(depth: int) -> nn.Sequential:
-    """Return blocks of one linear layer and ReLU, the output layer last."""
+    """Return blocks of one linear layer and ReLU, with the output layer last."""
     hidden = [nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU()) for _ in range(depth - 1)]
     return nn.Sequential(*hidden, nn.Linear(WIDTH, CLASSES))
 
 
 def batch() -> tuple[Tensor, Tensor]:
-    """Return a batch of random inputs with random classes, always the same."""
+    """Return a fixed batch of random inputs with random classes."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(BATCH, WIDTH, generator=generator)
     return inputs, torch.randint(CLASSES, (BATCH,), generator=generator)
@@ -67,7 +68,7 @@ def backprop(depth: int) -> Step:
 
 
 def recomputed(depth: int) -> Step:
-    """Return a step of plain PyTorch that keeps √depth activations and computes the others anew."""
+    """Return a step of plain PyTorch that stores √depth activations and recomputes the others."""
     model, (inputs, targets) = network(depth), batch()
     optimizer = sgd(model.parameters(), RATE)
     segments = max(1, round(depth**0.5))
@@ -95,7 +96,7 @@ def immediate(rule: str, depth: int) -> Step:
         cross_entropy(outputs, targets).backward()
         optimizer.step()
 
-    step()  # makes the heads, which are parameters and not memory of a step
+    step()  # creates the heads, which are parameters and do not count
     return step
 
 
@@ -118,9 +119,9 @@ def main(
 
     Args:
         depths: Numbers of blocks.
-        rounds: Turns of each case when it is timed.
-        threads: CPU threads. Default: as many as PyTorch takes.
-        output: Where the record goes; table and plot go beside it.
+        rounds: Rounds of timing, with one turn per case.
+        threads: CPU threads. Default: PyTorch's.
+        output: The file of the record; the table and the plot are written next to it.
     """
     started = datetime.now(UTC)
     used = set_threads(threads)
@@ -132,7 +133,7 @@ def main(
 
 
 def measure(depth: int, rounds: int, progress: Progress) -> list[dict[str, Any]]:
-    """Return one row for each method to train a network of this depth."""
+    """Return one row for each training method at this depth."""
     cases = [Case(name, partial(way, depth)) for name, way in METHODS.items()]
     with bar(progress, f"{depth} blocks", len(cases) + 1) as shown:
         peaks: dict[str, PeakMemory] = {}

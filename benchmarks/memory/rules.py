@@ -2,8 +2,8 @@
 
     python -m benchmarks.memory.rules
 
-Every figure comes from a fresh process. Activations are most of it: batches of 1024 samples through
-hidden layers of 1024 units.
+Every figure comes from a fresh process. Activations use most of the memory: batches of 1024 samples
+go through hidden layers of 1024 units.
 """
 
 import statistics
@@ -34,10 +34,10 @@ def main(
 
     Args:
         repeats: Fresh processes for each rule and network.
-        steps: Training steps in each.
-        threads: CPU threads. Default: as many as PyTorch takes.
+        steps: Training steps in each process.
+        threads: CPU threads. Default: PyTorch's.
         cases: Names or patterns of the networks, for example "mlp-64x*".
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     used = set_threads(threads)
@@ -49,7 +49,7 @@ def main(
 
 
 def measure(net: Network, repeats: int, steps: int, progress: Progress) -> list[dict[str, Any]]:
-    """Return one row a rule; repeats take turns, so that a slow drift meets all rules alike."""
+    """Return one row per rule; repeats alternate, so that slow drift affects all rules equally."""
     cases = net.cases()
     peaks = defaultdict(list)
     with bar(progress, net.name, repeats * len(cases)) as shown:
@@ -63,7 +63,7 @@ def measure(net: Network, repeats: int, steps: int, progress: Progress) -> list[
 def row(
     net: Network, rule: str, found: list[PeakMemory], plain: list[PeakMemory]
 ) -> dict[str, Any]:
-    """Return a rule's medians, with every single figure beside them."""
+    """Return a rule's medians, with all single figures."""
     resident = [peak.resident_bytes for peak in found if peak.resident_bytes is not None]
     plain_resident = [peak.resident_bytes for peak in plain if peak.resident_bytes is not None]
     tensors = statistics.median(peak.tensor_bytes for peak in found)

@@ -1,4 +1,4 @@
-"""The tables of memory on pages: headings and rows, made of records."""
+"""The tables of memory on pages, made from records."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from beyondprop.rules import RULES
 
 
 def rules(rows: list[dict[str, Any]]) -> Cells:
-    """Return peak memory relative to plain PyTorch: one row a network, one column a rule."""
+    """Return peak memory relative to plain PyTorch: one row per network, one column per rule."""
     return pivot(rows, "resident_ratio", tuple(RULES))
 
 
 def depth(rows: list[dict[str, Any]]) -> Cells:
-    """Return memory by depth: one row a method, with its time relative to backprop's."""
+    """Return memory by depth: one row per method, with its time relative to backprop's."""
     found = {(row["way"], row["depth"]): row for row in rows}
     depths = sorted({row["depth"] for row in rows})
     lines = []

@@ -1,1 +1,1 @@
-"""What pre-training of modalities buys, on tasks of several."""
+"""The effect of pre-training single modalities, on tasks with several."""

@@ -1,4 +1,4 @@
-"""The work of `workers`: sub-networks of two modalities, by the library, and by plain PyTorch.
+"""The work of `workers`: sub-networks of two modalities, with the library and with plain PyTorch.
 
 python -m benchmarks.modalities.alone --epochs 1 --jobs 2 --folder runs/alone
 """
@@ -17,12 +17,12 @@ from beyondprop.models.encoders import pictures
 from beyondprop.pieces.training import Recipe
 
 NAMES = ("left", "right")
-"""Both take equally long, so that the work can be shared out alike."""
+"""Both take equally long, so that the work can be divided evenly."""
 SAMPLES, HELD, BATCH, CLASSES, WIDTH = 2048, 256, 64, 10, 32
 
 
 class Pairs:
-    """Random pictures of both modalities ``(n, 1, 28, 28)``, and classes, in batches."""
+    """Random pictures of both modalities ``(n, 1, 28, 28)``, with classes, in batches."""
 
     def __init__(self, count: int, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -44,7 +44,7 @@ def head(width: int) -> nn.Module:
 
 
 def network() -> MultimodalNetwork:
-    """Return the network before it learns."""
+    """Return the untrained network."""
     torch.manual_seed(0)
     fusion = Attention(dict.fromkeys(NAMES, WIDTH), WIDTH)
     encoders = {name: pictures(1, 28, WIDTH) for name in NAMES}
@@ -52,7 +52,7 @@ def network() -> MultimodalNetwork:
 
 
 def library(epochs: int, jobs: int, folder: Path) -> None:
-    """Train both sub-networks by the library; neither ends before its last epoch."""
+    """Train both sub-networks with the library; both train to the last epoch."""
     pretrain(
         network(),
         Pairs(SAMPLES, seed=1),
@@ -68,7 +68,7 @@ def library(epochs: int, jobs: int, folder: Path) -> None:
 
 
 def plain(epochs: int, first: int, step: int) -> None:
-    """Train every so many of the sub-networks by plain PyTorch."""
+    """Train every `step`-th sub-network with plain PyTorch."""
     whole, data, held = network(), Pairs(SAMPLES, seed=1), Pairs(HELD, seed=2)
     for name in NAMES[first::step]:
         project = nn.Linear(WIDTH, WIDTH)
@@ -76,7 +76,7 @@ def plain(epochs: int, first: int, step: int) -> None:
 
 
 def taught(model: nn.Module, name: str, data: Pairs, held: Pairs, epochs: int) -> None:
-    """Train a sub-network by Adam, and judge it behind each epoch."""
+    """Train a sub-network with Adam, and evaluate it after each epoch."""
     optimizer, loss = torch.optim.Adam(model.parameters(), 1e-3), nn.functional.cross_entropy
     for _ in range(epochs):
         for inputs, targets in data:
@@ -90,14 +90,14 @@ def taught(model: nn.Module, name: str, data: Pairs, held: Pairs, epochs: int) -
 def main(
     epochs: int = 1, jobs: int = 1, folder: Path | None = None, first: int = 0, step: int = 1
 ) -> None:
-    """Train sub-networks: by the library where a folder is given, else by plain PyTorch.
+    """Train sub-networks: with the library if a folder is given, otherwise with plain PyTorch.
 
     Args:
         epochs: Passes over the pictures.
-        jobs: Processes of the library.
-        folder: Of the library.
-        first: Sub-network of plain PyTorch.
-        step: From a sub-network of plain PyTorch to the next.
+        jobs: The number of the library's processes.
+        folder: The library's folder.
+        first: The first sub-network of plain PyTorch.
+        step: The step to the next sub-network of plain PyTorch.
     """
     torch.set_num_threads(1)
     if folder is not None:

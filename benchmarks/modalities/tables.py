@@ -1,4 +1,4 @@
-"""The tables of networks of several modalities: sentences, headings and rows, made of records."""
+"""The tables and sentences on networks of several modalities, made from records."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -14,13 +14,13 @@ from beyondprop.report.modal.read import read_modalities
 
 JOINT = "joint"
 JOINED = "+"
-"""Between the names of modalities that are given."""
+"""Separates the names of given modalities."""
 NOTHING = "No comparison of methods for several modalities is recorded yet."
 
 
 def verdict(records: Iterable[dict[str, Any]]) -> str:
-    """Return what comparisons found, a sentence each, as Markdown; where pre-training doesn't help
-    comes first.
+    """Return the findings of comparisons, one sentence each, as Markdown; those without a gain of
+    pre-training come first.
     """
     known = sorted(map(read_modalities, records), key=helps)
     told = [f"{headline(each)}." for each in known]
@@ -30,22 +30,22 @@ def verdict(records: Iterable[dict[str, Any]]) -> str:
 
 
 def methods(record: dict[str, Any]) -> Cells:
-    """Return what each method reaches: one row a method."""
+    """Return the results of each method: one row per method."""
     return ("method", *modal_table.HEADS), list(modal_table.rows(record))
 
 
 def notes(record: dict[str, Any]) -> str:
-    """Return what a reader must know of a comparison, as Markdown."""
+    """Return the notes on a comparison, as Markdown."""
     return "\n".join(f"- {sentence}" for sentence in modal_table.notes(record))
 
 
 def trust(record: dict[str, Any]) -> Cells:
-    """Return the weights that fusions give where it is known which modalities say something: one
-    row a method whose fusion has weights.
+    """Return the weights of fusions if it is known which modalities are informative: one row per
+    method whose fusion has weights.
 
-    Of test samples of which a modality says nothing: the weight on those that say something, and
-    what equal weights would put there. Of all: how often the modality of the largest weight is
-    right by itself, and how often a modality at random is.
+    For test samples with an uninformative modality: the weight on the informative ones, and the
+    same for equal weights. For all samples: how often the modality with the largest weight is right
+    on its own, and how often a random modality is.
     """
     lines = []
     for name in record["seeds"][0]["methods"]:
@@ -64,8 +64,8 @@ def trust(record: dict[str, Any]) -> Cells:
 
 
 def missing(record: dict[str, Any]) -> Cells:
-    """Return what is reached where some modalities alone are given, with no training for it: one
-    row a method and what it is given, beside the best of their sub-networks by validation.
+    """Return the scores if only some modalities are given, without retraining: one row per method
+    and set of modalities, compared with the best of their sub-networks by validation.
     """
     lines = []
     for name in (OURS, JOINT):
@@ -82,14 +82,14 @@ def missing(record: dict[str, Any]) -> Cells:
 
 
 def best_alone(seed: dict[str, Any], given: Sequence[str]) -> float | None:
-    """Return the test score of that modality of some which is the best by validation."""
+    """Return the test score of the given modality with the best validation score."""
     best = max((seed["alone"][name] for name in given), key=lambda each: each["validation_score"])
     score: float | None = best["score"]
     return score
 
 
 def spread(values: Sequence[float | None]) -> str:
-    """Return a mean over seeds and half of its 95 % interval; a dash where one is missing."""
+    """Return a mean over seeds with half of its 95% interval; a dash if one is missing."""
     known = [each for each in values if each is not None]
     if len(known) < len(values) or not known:
         return ABSENT

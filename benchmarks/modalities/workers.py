@@ -1,10 +1,10 @@
-"""What pre-training of two modalities gains by two workers, beside two processes of plain PyTorch.
+"""The speed-up of pre-training two modalities with two workers, compared with plain PyTorch.
 
     python -m benchmarks.modalities.workers
 
-In each round four ways take turns: both sub-networks by one process and by two, and by plain
-PyTorch in one process and in two that know nothing of one another. The start of Python is counted.
-A round is kept as soon as it is over, so the same command goes on where one was stopped.
+Each round alternates four ways: both sub-networks in one process and in two, and with plain PyTorch
+in one process and in two independent ones. The start of Python is included. A round is cached as
+soon as it finishes, so the same command continues after an interruption.
 """
 
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from benchmarks.common.tables import Table
 WORK = "benchmarks.modalities.alone"
 LIBRARY = "beyondprop.modalities.pretrain"
 JOBS = 2
-"""One a modality."""
+"""One per modality."""
 
 
 def main(
@@ -29,13 +29,13 @@ def main(
     runs: Path = Path("runs/modalities"),
     output: Path = Path("results/modalities/workers.json"),
 ) -> None:
-    """Time the training of sub-networks in one process and in two, and plain PyTorch likewise.
+    """Time the training of sub-networks in one process and in two, and the same in plain PyTorch.
 
     Args:
-        rounds: Turns of each way of working.
+        rounds: Rounds that alternate all ways.
         epochs: Passes of each sub-network over 2,048 pictures.
         runs: Folder that caches each round.
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     wanted = {
@@ -47,7 +47,7 @@ def main(
 
 
 def table(rows: list[Figures]) -> Table:
-    """Return the figures to read."""
+    """Return the table of the results."""
     title = f"Sub-networks of two modalities by {JOBS} processes"
     return beside_plain.table(rows, title, LIBRARY, "start-up and validation")
 

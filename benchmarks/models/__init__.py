@@ -1,1 +1,1 @@
-"""What the rules teach models that others wrote, and models as people commonly write them."""
+"""Coverage of third-party models, and of models as people commonly write them, by rule."""

@@ -1,4 +1,4 @@
-"""A model with a batch, and where a rule is attached to it."""
+"""A model with a batch, and the arguments for attaching a rule to it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ from beyondprop.core import Rule
 
 @dataclass(frozen=True)
 class Batch:
-    """What a model is called with, and what it shall say.
+    """The inputs of a model's call, and its targets.
 
     Attributes:
         inputs: Arguments of the model's call.
-        targets: What the loss compares its output with; None where it is an argument.
+        targets: The targets of the loss; None if they are an argument.
     """
 
     inputs: Mapping[str, Any]
@@ -27,7 +27,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Name:
-    """A word of a call that is shown as it is."""
+    """A word of a call that is shown without quotes."""
 
     word: str
 
@@ -37,24 +37,24 @@ class Name:
 
 @dataclass(frozen=True)
 class Case:
-    """A model with a batch, and where a rule is attached to it.
+    """A model with a batch, and the arguments for attaching a rule to it.
 
     Attributes:
-        name: As the table shows it.
-        kind: Of model.
-        build: Makes the model, small and untrained.
-        batch: Makes a batch.
-        blocks: Patterns of its hidden blocks.
+        name: The name in the table.
+        kind: The kind of model.
+        build: Builds the model, small and untrained.
+        batch: Builds a batch.
+        blocks: Patterns of the hidden blocks.
         heads: Patterns of the modules that make the output; they keep their exact gradient.
-        loss: Takes what the model returns and the targets; None where the model returns its loss.
-        output: The module whose output carries the error, where it isn't the model's own.
-        targets: The argument that holds the targets.
-        axes: What the axes of blocks and of the output mean, where no layer says it.
-        samples: The argument that says which sample each node belongs to.
-        classes: How many a local loss must be told of, where the last layer doesn't show it.
-        exact: Parameters that no layer holds: rules of layers and slots leave them as they are.
-        part: The part of the model that is taught; names above are those within it.
-        package: The package that brings the model.
+        loss: Computes the loss from the model's result and the targets; None if the model does.
+        output: The module whose output carries the error, if it isn't the model's own.
+        targets: The argument of the call that holds the targets.
+        axes: The meaning of the axes of blocks and of the output, if no layer decides it.
+        samples: The argument of the call that holds the sample of each node.
+        classes: The number of classes for local losses, if the last layer doesn't show it.
+        exact: Parameters outside all layers, which rules of layers and slots leave unchanged.
+        part: The part of the model that is taught; the names above are relative to it.
+        package: The package that contains the model.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Case:
     package: str | None = None
 
     def model(self) -> nn.Module:
-        """Return the model in training mode, without dropout; always the same one."""
+        """Return the model in training mode, without dropout, with fixed initial weights."""
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(0)
             model = self.build().train()
@@ -89,7 +89,7 @@ class Case:
         return bp.attach(self.taught(model), *given, **words)
 
     def call(self) -> str:
-        """Return the call that attaches a rule, as one writes it."""
+        """Return the call that attaches a rule, as a user writes it."""
         given, words = self.arguments(Name("rule"), Name("bp.Backprop()"))
         where = f"model.{self.part}" if self.part else "model"
         shown = [where, *map(repr, given), *(f"{name}={said!r}" for name, said in words.items())]
@@ -100,11 +100,11 @@ class Case:
         return model.get_submodule(self.part)
 
     def arguments(self, rule: Any, exact: Any) -> tuple[list[Any], dict[str, Any]]:
-        """Return what `attach` is told beside the model.
+        """Return the arguments of `attach` after the model.
 
         Args:
-            rule: Of the hidden blocks.
-            exact: What leaves the heads their gradient.
+            rule: The rule of the hidden blocks.
+            exact: The rule that gives the heads their exact gradient.
         """
         words = {"output": self.output, "targets": self.targets, "samples": self.samples}
         words = {name: said for name, said in words.items() if said is not None}
@@ -125,7 +125,7 @@ class Case:
         return self.loss(outputs, batch.targets)
 
     def is_head(self, name: str) -> bool:
-        """Whether a parameter's name is that of a module that makes the output, or within it."""
+        """Whether a parameter belongs to a module that makes the output."""
         parts = name.split(".")
         outer = [".".join(parts[: i + 1]) for i in range(len(parts))]
         return any(fnmatchcase(each, head) for each in outer for head in self.heads)

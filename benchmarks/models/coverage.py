@@ -1,9 +1,9 @@
-"""What rules teach models that others wrote, and models as people commonly write them.
+"""Coverage of third-party models, and of models as people commonly write them, by rule.
 
     python -m benchmarks.models.coverage
 
 Every model is small, untrained and built offline; every pair of a model and a rule takes one step
-on one batch. A weight counts as taught where its gradient is not the one of backprop.
+on one batch. A weight counts as taught if its gradient differs from backprop's.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def main(
 
     Args:
         cases: Names or patterns of the models, for example "GPT-2*".
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     chosen = select(list(MODELS.values()), cases)
@@ -41,7 +41,7 @@ def main(
 
 
 def measure(case: Case) -> Iterator[dict[str, Any]]:
-    """Yield one row a rule."""
+    """Yield one row per rule."""
     weights = sum(hidden_weights(case).values())
     for rule in TEACH:
         found = trial(case, rule)

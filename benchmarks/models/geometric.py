@@ -1,4 +1,4 @@
-"""Graph networks of PyTorch Geometric, as its own introduction writes them."""
+"""Graph networks of PyTorch Geometric, as in its own introduction."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +23,7 @@ def conv(name: str, inputs: int, outputs: int, **settings: Any) -> nn.Module:
 
 
 def isomorphism(inputs: int, outputs: int) -> nn.Module:
-    """Return a convolution whose nodes go through a perceptron."""
+    """Return a convolution with a perceptron for the nodes."""
     import torch_geometric.nn as geometric
 
     mlp = nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.Linear(outputs, outputs))
@@ -41,7 +41,7 @@ def on_graphs() -> nn.Module:
 
 
 def edges() -> torch.Tensor:
-    """Return the edges of rings of five nodes, one a graph, in both directions."""
+    """Return the edges of rings of five nodes, one ring per graph, in both directions."""
     ring = torch.tensor([[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]])
     rings = torch.cat([ring + 5 * graph for graph in range(GRAPHS)], 1)
     return torch.cat([rings, rings.flip(0)], 1)  # (2, edges)
@@ -62,7 +62,7 @@ def graphs() -> Batch:
 
 
 def of_nodes(name: str, make: Callable[[int, int], nn.Module], classes: int | None = None) -> Case:
-    """Return a case that has a class for each node."""
+    """Return a case with a class for each node."""
     return Case(
         *(name, "graph", partial(on_nodes, make), nodes),
         blocks=("conv1", "conv2"),

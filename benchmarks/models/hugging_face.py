@@ -1,4 +1,4 @@
-"""Models of Hugging Face, built from tiny configurations: nothing is downloaded."""
+"""Models of Hugging Face, built from tiny configurations without downloads."""
 
 from functools import partial
 from typing import Any
@@ -99,7 +99,7 @@ def of_hugging_face(name: str, *model: Any, **where: Any) -> Case:
 
 
 def decoder(name: str, *model: Any, stem: str, norm: str, **where: Any) -> Case:
-    """Return a language model whose error is taken before its vocabulary."""
+    """Return a language model whose error is taken before its vocabulary layer."""
     where = {"output": f"{stem}.{norm}", "heads": (f"{stem}.{norm}", "lm_head"), **where}
     layers = "h" if stem == "transformer" else "layers"
     return of_hugging_face(name, *model, batch=words, blocks=(f"{stem}.{layers}.*",), **where)

@@ -1,4 +1,4 @@
-"""Models in plain PyTorch, one of each kind: they need no package."""
+"""Models in plain PyTorch, one of each kind, without further packages."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""The tables of what rules teach models that others wrote: headings and rows, made of records."""
+"""The tables of the coverage of third-party models, made from records."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from beyondprop.experiment.statistics import paired
 
 
 def coverage(rows: list[dict[str, Any]]) -> Cells:
-    """Return the share of hidden weights that each rule teaches: one row a model."""
+    """Return the share of hidden weights that each rule teaches: one row per model."""
     rules = list(dict.fromkeys(row["rule"] for row in rows))
     found = {(row["model"], row["rule"]): row for row in rows}
     lines = []
@@ -28,7 +28,7 @@ def share(row: dict[str, Any]) -> str:
 
 
 def refused(rows: list[dict[str, Any]]) -> Cells:
-    """Return the pairs that are refused, each with its reason."""
+    """Return the refused pairs with their reasons."""
     lines = [
         [row["model"], f"`{row['rule']}`", " ".join(row["refused"].split())]
         for row in rows
@@ -38,13 +38,13 @@ def refused(rows: list[dict[str, Any]]) -> Cells:
 
 
 def calls(rows: list[dict[str, Any]]) -> Cells:
-    """Return how a rule is attached that needs blocks: one row a model."""
+    """Return the calls that attach a rule with blocks: one row per model."""
     lines = [[row["model"], f"`{row['call']}`"] for row in {r["model"]: r for r in rows}.values()]
     return ("model", "call"), lines
 
 
 def counted(rows: list[dict[str, Any]]) -> Cells:
-    """Return how many models each rule teaches, and of these how much: one row a rule."""
+    """Return how many models each rule teaches, and the share of their weights by rule."""
     rules = list(dict.fromkeys(row["rule"] for row in rows))
     lines = []
     for rule in rules:
@@ -56,7 +56,7 @@ def counted(rows: list[dict[str, Any]]) -> Cells:
 
 
 def trainer(rows: list[dict[str, Any]]) -> Cells:
-    """Return the test losses beside those of the controls: one row a rule and head."""
+    """Return the test losses compared with the controls: one row per rule and head."""
     losses = {(r["way"], r["head"]): torch.tensor(r["test"], dtype=torch.float64) for r in rows}
     linear, lines = losses["linear", ""], []
     for row in rows:
@@ -80,7 +80,7 @@ def trainer(rows: list[dict[str, Any]]) -> Cells:
 
 
 def interval(differences: Tensor) -> str:
-    """Return the mean of paired differences with its 95 % t interval."""
+    """Return the mean of paired differences with its 95% t interval."""
     if not differences.any():
         return ""
     found = paired(differences.tolist())

@@ -1,11 +1,12 @@
-"""Hugging Face's trainer, unchanged, on a GPT-2 with its labels inside, under several rules.
+"""Hugging Face's trainer, unchanged, on a GPT-2 that computes its own loss, under several rules.
 
     python -m benchmarks.models.trainer
 
-A text of characters (``BEYONDPROP_DATA`` names the folder that has ``tinyshakespeare.txt``) is cut
-in three; each rule's rate is chosen by the second part, on a grid that goes on while its best is at
-an edge, and the third part tells. Frozen, whose hidden layers stay as they were drawn, learns three
-times as long, until its head has converged. A linear model sees the last character.
+A text of characters (in ``tinyshakespeare.txt``, in the folder ``BEYONDPROP_DATA``) is split into
+three parts. Each rule's rate is chosen on the second part, on a grid that is extended while its
+best rate is at an edge, and the third part is the test. Frozen, whose hidden layers keep their
+initial weights, trains three times as long, until its head has converged. A linear model uses the
+last character.
 """
 
 import math
@@ -36,7 +37,7 @@ from beyondprop.measure import alignment
 
 
 def local_loss() -> Rule:
-    """Return a local classifier a block."""
+    """Return a rule with a local classifier per block."""
     return bp.LocalLoss(bp.CrossEntropy())
 
 
@@ -45,9 +46,9 @@ class Way:
     """A way to train the model.
 
     Attributes:
-        rule: Of the hidden layers.
-        output: Where the error is taken.
-        longer: How many times as long as others it trains.
+        rule: The rule of the hidden layers.
+        output: The module at whose output the error is taken.
+        longer: The length of training, relative to the others.
     """
 
     rule: Callable[[], Rule]
@@ -65,10 +66,10 @@ WAYS: Mapping[str, Way] = {
 }
 GRID = (3e-4, 1e-3, 3e-3, 1e-2)
 SCORED = 256
-"""Rows of a part on which losses are taken."""
+"""Rows of a part on which losses are computed."""
 
 MOST = 8
-"""Rates that are tried at the most."""
+"""Most rates that are tried."""
 
 
 def main(
@@ -85,18 +86,18 @@ def main(
     """Train a GPT-2 by Hugging Face's trainer under several rules.
 
     Args:
-        steps: Of the optimizer; frozen takes three times as many.
+        steps: Steps of the optimizer; frozen takes three times as many.
         repeats: Seeds of weights and the order of the data.
-        layers: Of the model.
-        width: Of the model.
-        tokens: Characters in a row.
-        batch: Rows in a batch.
-        workers: Processes.
-        runs: Where finished rows are kept; they are not made again.
-        output: Where the record goes; the table goes beside it.
+        layers: Layers of the model.
+        width: Width of the model.
+        tokens: Characters per row.
+        batch: Rows per batch.
+        workers: Parallel processes.
+        runs: Folder that caches finished rows.
+        output: The file of the record; the table is written next to it.
 
     Raises:
-        UserError: transformers is not installed, or the text is not there.
+        UserError: transformers is not installed, or the text is missing.
     """
     started = datetime.now(UTC)
     settings = {"n_layer": layers, "n_embd": width, "n_positions": tokens}
@@ -115,10 +116,10 @@ def main(
 
 
 def read() -> dict[str, Tensor]:
-    """Return the numbers of the characters of three parts of the text.
+    """Return the three parts of the text as indices of characters.
 
     Raises:
-        UserError: It is not there.
+        UserError: The text is missing.
     """
     folder = os.environ.get("BEYONDPROP_DATA", "")
     path = Path(folder) / "tinyshakespeare.txt"
@@ -133,7 +134,7 @@ def read() -> dict[str, Tensor]:
 
 
 class Rows(torch.utils.data.Dataset[dict[str, Tensor]]):
-    """Rows of characters, their labels the same."""
+    """Rows of characters, which are also their labels."""
 
     def __init__(self, text: Tensor, tokens: int) -> None:
         self.rows = text[: len(text) // tokens * tokens].view(-1, tokens)
@@ -150,11 +151,11 @@ class Study:
     """Runs of one model on one text.
 
     Attributes:
-        text: Its three parts.
-        settings: Of the model.
-        steps: Of the optimizer.
-        batch: Rows in a batch.
-        repeats: Seeds.
+        text: The three parts of the text.
+        settings: The settings of the model.
+        steps: Steps of the optimizer.
+        batch: Rows per batch.
+        repeats: The number of seeds.
     """
 
     text: Mapping[str, Tensor]
@@ -164,7 +165,7 @@ class Study:
     repeats: int
 
     def row(self, way: str, head: str) -> dict[str, Any]:
-        """Return a row: the chosen rate, all that were tried, and the losses of each seed."""
+        """Return a row: the chosen rate, all tried rates, and the losses of each seed."""
         set_threads(1)
         tried: dict[float, float] = {}
         waiting = list(GRID)
@@ -185,9 +186,9 @@ class Study:
         }
 
     def run(self, way: str, head: str, rate: float, seed: int) -> dict[str, Any]:
-        """Return what one run begins and ends with: losses in nats a character.
+        """Return the losses before and after one run, in nats per character.
 
-        Of a run that diverged they are infinite.
+        After a divergence they are infinite.
         """
         model, made = self.model(head, seed), WAYS[way].rule()
         before = made if way == "frozen" else bp.Backprop()  # frozen layers send nothing back
@@ -214,7 +215,7 @@ class Study:
         return sum(layers) / len(layers) if layers else None
 
     def model(self, head: str, seed: int) -> Any:
-        """Return a model that knows nothing yet."""
+        """Return an untrained model."""
         try:
             import transformers
         except ImportError:
@@ -234,7 +235,7 @@ class Study:
     def train(
         self, model: nn.Module, handle: Attachment, rate: float, seed: int, steps: int
     ) -> None:
-        """Have the trainer train."""
+        """Train with Hugging Face's trainer."""
         from transformers import PrinterCallback, Trainer, TrainingArguments
 
         with tempfile.TemporaryDirectory() as folder:
@@ -266,12 +267,12 @@ class Study:
 
 
 def vocabulary(text: Mapping[str, Tensor]) -> int:
-    """Return how many characters there are."""
+    """Return the number of different characters."""
     return 1 + max(int(part.max()) for part in text.values())
 
 
 def beyond(tried: Mapping[float, float]) -> float | None:
-    """Return the rate to try next where the best is at an edge of those tried, else None."""
+    """Return the rate to try next if the best is at an edge of those tried, otherwise None."""
     rates = sorted(tried)
     best = min(tried, key=tried.__getitem__)
     if best == rates[0]:
@@ -280,17 +281,17 @@ def beyond(tried: Mapping[float, float]) -> float | None:
 
 
 def bigram(text: Mapping[str, Tensor], tokens: int) -> float:
-    """Return the test loss of a linear model of the last character, which counts solve."""
+    """Return the test loss of a linear model of the last character, solved from counts."""
     size = vocabulary(text)
     pairs = text["train"][:-1] * size + text["train"][1:]
     counts = pairs.bincount(minlength=size * size).view(size, size).double() + 0.1
     logits = (counts / counts.sum(1, keepdim=True)).log()
-    rows = Rows(text["test"], tokens).rows[:SCORED]  # those that the others are scored on
+    rows = Rows(text["test"], tokens).rows[:SCORED]  # the same rows as for the others
     return float(F.cross_entropy(logits[rows[:, :-1].flatten()], rows[:, 1:].flatten()))
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
-    """Return the table: one row a rule."""
+    """Return the table: one row per rule."""
     heads, lines = trainer(rows)
     notes = [
         "Test loss in nats per character, means over seeds, with 95 % paired t intervals of the "

@@ -1,4 +1,4 @@
-"""What a rule teaches a model in one step: the share of its hidden weights, or why none."""
+"""The effect of one step of a rule on a model: the share of its hidden weights, or a refusal."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -23,11 +23,11 @@ Gradients = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Trial:
-    """What became of a rule on a model.
+    """The result of a rule on a model.
 
     Attributes:
-        share: Of the hidden weights that backprop reaches, those that the rule teaches.
-        refused: Why the rule is refused, empty where it isn't.
+        share: The share of the hidden weights with a gradient in backprop that the rule teaches.
+        refused: Why the rule is refused, empty if it isn't.
     """
 
     share: float
@@ -40,7 +40,7 @@ class Trial:
 
 
 def trial(case: Case, rule: str) -> Trial:
-    """Return what a rule teaches a model."""
+    """Return the result of a rule on a model."""
     weights = hidden_weights(case)
     try:
         found = TEACH[rule](case)
@@ -52,9 +52,9 @@ def trial(case: Case, rule: str) -> Trial:
 
 
 def hidden_weights(case: Case) -> dict[str, int]:
-    """Return the sizes of the hidden weights that backprop reaches in one step.
+    """Return the sizes of the hidden weights that have a gradient in one step of backprop.
 
-    Biases, norms and embeddings are none of them, nor is what makes the output.
+    Biases, norms and embeddings do not count, nor do the modules that make the output.
     """
     part = case.taught(case.model())
     aside = [
@@ -80,7 +80,7 @@ def backprop(case: Case) -> Gradients:
 
 
 def by_blocks(rule: Callable[[Case], Rule], case: Case) -> set[str]:
-    """Return what a rule of blocks teaches in the backward pass."""
+    """Return the names of the weights that a rule of blocks teaches in the backward pass."""
     model, batch = case.model(), case.batch()
     handle = case.attach(model, rule(case))
     with targets(handle, batch):
@@ -90,7 +90,7 @@ def by_blocks(rule: Callable[[Case], Rule], case: Case) -> set[str]:
 
 
 def by_layers(kind: type[bp.FeedbackAlignment | bp.SignSymmetry], case: Case) -> set[str]:
-    """Return what a rule of layers teaches."""
+    """Return the names of the weights that a rule of layers teaches."""
     model = case.model()
     bp.attach(model, kind(exact=case.exact))
     case.loss_of(model, case.batch()).backward()
@@ -98,12 +98,12 @@ def by_layers(kind: type[bp.FeedbackAlignment | bp.SignSymmetry], case: Case) ->
 
 
 def at_once(case: Case) -> set[str]:
-    """Return what a local loss teaches during the forward pass."""
+    """Return the names of the weights that a local loss teaches during the forward pass."""
     model, batch = case.model(), case.batch()
     part = case.taught(model)
     handle = case.attach(model, local_loss(case))
     with targets(handle, batch):
-        case.loss_of(model, batch)  # makes the heads
+        case.loss_of(model, batch)  # creates the heads
         before = {name: p.detach().clone() for name, p in part.named_parameters()}
         parameters = [*model.parameters(), *handle.parameters()]
         handle.follow(bp.Immediate(torch.optim.SGD(parameters, lr=1.0)))
@@ -113,7 +113,7 @@ def at_once(case: Case) -> set[str]:
 
 
 def by_slots(case: Case) -> set[str]:
-    """Return what learns by a choice among fixed values."""
+    """Return the names of the weights that learn by a choice among fixed values."""
     model = case.model()
     machine = slots.convert(model, slots=4, exclude=case.exact, seed=0)
     optimizer = slots.drive(torch.optim.SGD(model.parameters(), lr=0.1), model)
@@ -134,21 +134,21 @@ TEACH: Mapping[str, Callable[[Case], set[str]]] = {
     "dgl": at_once,
     "slots": by_slots,
 }
-"""What finds out which weights a rule teaches, by its short name."""
+"""Functions that find the weights that a rule teaches, by its short name."""
 
 
 def local_loss(case: Case) -> bp.LocalLoss:
-    """Return the local loss that a model learns by."""
+    """Return the local loss for a model."""
     return bp.LocalLoss(CrossEntropy(), classes=case.classes)
 
 
 def targets(handle: bp.Attachment, batch: Batch) -> AbstractContextManager[object]:
-    """Return the context in which a model is called whose targets are no argument."""
+    """Return the context for calling a model whose targets are not an argument."""
     return nullcontext() if batch.targets is None else handle.targets(batch.targets)
 
 
 def gradients(model: nn.Module) -> Gradients:
-    """Return the gradients by names; zeros where there is none."""
+    """Return the gradients by name; zeros if there is none."""
     return {
         name: torch.zeros_like(p) if p.grad is None else p.grad
         for name, p in model.named_parameters()
@@ -156,7 +156,7 @@ def gradients(model: nn.Module) -> Gradients:
 
 
 def other(found: Gradients, exact: Gradients) -> set[str]:
-    """Return the names of those that have a gradient, and another one than backprop's."""
+    """Return the names of the weights whose gradient exists and differs from backprop's."""
     return {
         name
         for name, gradient in found.items()

@@ -1,1 +1,1 @@
-"""Networks taken apart: what pieces learn alone."""
+"""Networks split into pieces that learn separately."""

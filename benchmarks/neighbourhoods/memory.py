@@ -1,12 +1,12 @@
-"""Peak memory of training one part of a network, beside end-to-end distillation of the whole.
+"""Peak memory of training one part of a network, compared with end-to-end distillation.
 
     python -m benchmarks.neighbourhoods.memory
 
 A student of one block of a ResNet-20 learns from files that the teacher wrote, or from the teacher
-itself, which runs up to the block and no further, without gradients. Alone: the same student by
-plain PyTorch from one batch in memory, which is the least that training it takes. Every figure
-comes from a fresh process, and holds all that the training has made: the teacher or its piece, the
-student, its optimizer, what is read, and activations.
+itself, which runs only up to the block, without gradients. Alone: the same student with plain
+PyTorch and one batch in memory, which is the minimum for training it. Every figure comes from a
+fresh process, and includes everything in the training: the teacher or its piece, the student, its
+optimizer, the data read, and activations.
 """
 
 import copy
@@ -67,8 +67,8 @@ def part_of(teacher: nn.Module, block: str) -> Neighbourhood:
 
 
 def learn(piece: nn.Module, sample: Any, activations: Activations, batch: int) -> None:
-    """Build a student of a piece and train it for a pass."""
-    own = copy.deepcopy(piece)  # counts: what stood ready before does not
+    """Build a student of a piece and train it for one pass."""
+    own = copy.deepcopy(piece)  # counts, unlike what was built before
     teach(HALF.build(own, sample), activations, Recipe(1, batch), HIDDEN, "student")
 
 
@@ -96,7 +96,7 @@ def streamed(block: str, batch: int) -> Step:
 
 
 def alone(block: str, batch: int) -> Step:
-    """Return training by plain PyTorch from one batch."""
+    """Return training with plain PyTorch from one batch."""
     teacher, data = network(), images(batch)
     part = part_of(teacher, block)
     call = calls(teacher, [part], data[0])[part.name]
@@ -115,7 +115,7 @@ def alone(block: str, batch: int) -> Step:
 
 
 def end_to_end(block: str, batch: int) -> Step:
-    """Return training of the whole network with a smaller block, by the teacher's outputs."""
+    """Return training of the complete network with a smaller block, on the teacher's outputs."""
     teacher, data = network(), images(batch)
     part = part_of(teacher, block)
     sample = calls(teacher, [part], data[0][:1])[part.name]
@@ -148,9 +148,9 @@ def main(
     """Measure peak memory of training a student of each block.
 
     Args:
-        blocks: Of a ResNet-20.
-        batch: Images a step.
-        output: Where the record goes; the table goes beside it.
+        blocks: Blocks of a ResNet-20.
+        batch: Images per step.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     set_threads(1)
@@ -160,7 +160,7 @@ def main(
 
 
 def measured(block: str, way: str, batch: int) -> dict[str, Any]:
-    """Return the peak of one way to train a block's student."""
+    """Return the peak memory of one way to train a block's student."""
     peak = peak_memory(partial(WAYS[way], block, batch))
     return {"block": block, "way": way, "megabytes": peak.bytes / 1e6, "method": peak.method}
 

@@ -1,16 +1,16 @@
-"""Single neighbourhoods against the whole network, taught by noise, at equal computation.
+"""Single neighbourhoods compared with the complete network, taught by noise, at equal computation.
 
     python -m benchmarks.neighbourhoods.noise --task fashion-small-vit
 
-Parts of a trained network are replaced by smaller ones, all by one candidate. These learn from the
-teacher's outputs alone, in three ways: each part from drawn inputs of its own; each part from what
-reaches it where drawn inputs run through the whole network; and all of them together, end to end,
-from drawn inputs of the network. Beside them stand the known samples themselves, of which drawn
-inputs take their moments, and the smaller network before it learns.
+Parts of a trained network are replaced by smaller ones, all from one candidate. They learn only
+from the teacher's outputs, in three ways: each part from its own drawn inputs; each part from its
+inputs when drawn inputs run through the complete network; and all parts together, end to end, from
+drawn inputs of the network. They are compared with the known samples, whose moments drawn inputs
+have, and with the smaller network before training.
 
-Every way has as many floating-point operations, the teacher's among them, as parts take that learn
-from inputs of their own in `epochs` passes. Each tries the same learning rates, and further ones
-where the best is at an end, and takes the one that serves it best on the validation data.
+Every way has the same number of floating-point operations, including the teacher's: as many as
+parts need that learn from their own inputs in `epochs` passes. Each tries the same learning rates,
+extended if the best is at an end, and uses the rate with the best validation score.
 """
 
 import copy
@@ -65,14 +65,14 @@ HIDDEN = Progress(disable=True)
 
 @dataclass(frozen=True)
 class Smaller:
-    """The smaller network before it learns, and what it and its teacher cost.
+    """The smaller network before training, with its own cost and the teacher's.
 
     Attributes:
-        parts: Those of which the candidate can be built; all else stays the teacher's.
+        parts: The parts that the candidate can replace; all others stay the teacher's.
         model: The teacher with the smaller parts.
-        teacher: Operations of a sample in the teacher.
-        pieces: The same of the parts in the teacher, together.
-        students: Operations of a sample in a training step of the smaller parts, each alone.
+        teacher: Operations of the teacher per sample.
+        pieces: Operations of the teacher's parts per sample, in total.
+        students: Operations of a training step of the smaller parts per sample, each alone.
     """
 
     parts: tuple[Neighbourhood, ...]
@@ -86,7 +86,7 @@ def smaller(setting: Setting) -> Smaller:
     """Return the network with smaller parts.
 
     Raises:
-        UserError: No part can be made smaller so.
+        UserError: The candidate cannot replace any part.
     """
     teacher, candidate = setting.teacher, make(setting.spec.candidates[0])
     wanted = neighbourhoods(setting.spec, setting.task, teacher)
@@ -111,13 +111,13 @@ def smaller(setting: Setting) -> Smaller:
 
 @dataclass(frozen=True)
 class Ground:
-    """What the ways of one seed have in common that take the same inputs.
+    """The common basis of the ways of one seed with the same inputs.
 
     Attributes:
         setting: The task, its known samples, and how inputs are drawn.
         own: The smaller network.
-        total: Operations of each way.
-        folder: Where parts are kept.
+        total: The operations of each way.
+        folder: The folder of the parts.
     """
 
     setting: Setting
@@ -133,17 +133,17 @@ class Ground:
         synthetic: DrawnInputs | None = None,
         captured: float = 0.0,
     ) -> Figures:
-        """Return what parts reach that learn alone, and their operations.
+        """Return the results of parts that learn alone, with their operations.
 
         Args:
-            name: Of the way.
-            data: Inputs of the network.
-            recipe: How parts learn.
-            synthetic: How inputs of parts are drawn.
-            captured: Operations of the teacher before they learn.
+            name: The name of the way.
+            data: The inputs of the network.
+            recipe: The recipe of the parts.
+            synthetic: The inputs that are drawn for parts.
+            captured: Operations of the teacher before the parts learn.
         """
         setting, rate = self.setting, recipe.learning_rate
-        student = f"rate {rate:g}"  # all rates share what is captured
+        student = f"rate {rate:g}"  # all rates share the captured activations
         try:
             library = distil(
                 setting.teacher,
@@ -166,19 +166,19 @@ class Ground:
 
 
 def untaught(ground: Ground, rate: float) -> Figures:
-    """Return what the smaller network scores before it learns."""
+    """Return the score of the smaller network before training."""
     return ground.setting.evaluated(ground.own.model) | {"rate": rate, "operations": 0.0}
 
 
 def alone(ground: Ground, rate: float) -> Figures:
-    """Return what parts reach, each from drawn inputs of its own."""
+    """Return the results of parts that learn from their own drawn inputs."""
     setting = ground.setting
     data = Inputs(setting.data.train, setting.batch_size)
     return ground.parts("alone", data, taught(setting, rate), synthetic=setting.drawn)
 
 
 def through(ground: Ground, rate: float) -> Figures:
-    """Return what parts reach, each from what reaches it in the whole network."""
+    """Return the results of parts that learn from their inputs in the complete network."""
     setting, own = ground.setting, ground.own
     data: Any = Inputs(setting.data.train, setting.batch_size)
     if setting.drawn is not None:
@@ -195,7 +195,7 @@ def through(ground: Ground, rate: float) -> Figures:
 
 
 def all_together(ground: Ground, rate: float) -> Figures:
-    """Return what the smaller network reaches as a whole, from inputs of the network."""
+    """Return the result of the smaller network trained as a whole, from inputs of the network."""
     setting, model = ground.setting, ground.own.model
     begin, teach = partial(copy.deepcopy, model), partial(end_to_end, setting)
     found = Training(setting, begin, teach, "backprop", ground.total, rate).found(HIDDEN)
@@ -208,7 +208,7 @@ def all_together(ground: Ground, rate: float) -> Figures:
 
 
 def taught(setting: Setting, rate: float) -> Recipe:
-    """Return how parts learn."""
+    """Return the recipe of the parts."""
     return Recipe(
         epochs=setting.spec.epochs,
         batch_size=setting.batch_size,
@@ -228,19 +228,19 @@ FROM_SAMPLES: dict[str, Way] = {
     "parts, through all": through,
     "end to end": all_together,
 }
-"""What is taught; there is no way to give parts known samples of their own."""
+"""The ways to teach by kind of inputs; parts cannot have their own known samples."""
 SAMPLES = "known samples"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What is trained from one seed.
+    """The training from one seed.
 
     Attributes:
         spec: The task, the candidate, rates, and known samples.
-        drawn: Samples that are drawn in a pass; None: as many as the task has for training.
-        seed: Of the teacher and of all training.
-        folder: Of all runs with these settings.
+        drawn: Samples drawn per pass; None for the number of the task's training samples.
+        seed: The seed of the teacher and of all training.
+        folder: The folder of all runs with these settings.
     """
 
     spec: DistilSpec
@@ -254,7 +254,7 @@ class Trial:
         return self.folder / f"seed-{self.seed}"
 
     def teacher(self) -> Figures:
-        """Train the teacher, and return what it scores."""
+        """Train the teacher, and return its score."""
         torch.set_num_threads(self.spec.threads)
         run = RunSpec(
             task=self.spec.task,
@@ -270,21 +270,21 @@ class Trial:
         return setting.evaluated(setting.teacher)
 
     def by(self, way: Way) -> Figures:
-        """Return what a way reaches at the rate that serves it best."""
+        """Return the result of a way at its best rate."""
         torch.set_num_threads(self.spec.threads)
         ground = self.ground()
         found = searched(self.spec.rates, partial(way, ground)) | {"total": ground.total}
-        if way is through:  # what was captured would fill the disk
+        if way is through:  # the captured activations would fill the disk
             shutil.rmtree(ground.folder / "through" / ACTIVATIONS, ignore_errors=True)
         return found
 
     def untaught(self, way: Way) -> Figures:
-        """Return what is reached where there is nothing to search."""
+        """Return the result of a way without a search."""
         torch.set_num_threads(self.spec.threads)
         return way(self.ground(), 0.0)
 
     def ground(self) -> Ground:
-        """Return what all ways have in common."""
+        """Return the common basis of all ways."""
         spec = self.spec
         setting = setting_of(spec, self.seed, self.own)
         whole = of_seed(setting.task, read(setting.task, spec.data), self.seed)
@@ -316,18 +316,18 @@ def main(
 
     Args:
         task: Its name, or my.module:task.
-        blocks: Names or patterns of the parts; the task's blocks but the last by default.
-        candidate: By which every part is made smaller, where it can be.
-        cases: How inputs are drawn; all ways by default.
-        known: Training samples that show forms and moments, and that are beside drawn inputs.
-        drawn: Samples that are drawn in a pass; as many as the task has for training by default.
-        epochs: Passes over inputs of the parts' own; they say how much every way computes.
-        teacher_epochs: Passes by which teachers are trained; the task's by default.
+        blocks: Names or patterns of the parts; by default all blocks of the task except the last.
+        candidate: The candidate that replaces every part, if possible.
+        cases: The kinds of drawn inputs; all by default.
+        known: Training samples that define shapes and moments, and are compared with drawn inputs.
+        drawn: Samples drawn per pass; by default the number of the task's training samples.
+        epochs: Passes over the parts' own inputs, which define the computation of every way.
+        teacher_epochs: Passes of the teachers' training; the task's by default.
         rates: Learning rates.
-        repeats: How many seeds, from 0 on.
+        repeats: The number of seeds, from 0.
         workers: Parallel runs, each with one thread.
-        runs: Folder for what is finished, which is not done again.
-        output: Where the record goes.
+        runs: Folder that caches finished runs.
+        output: The file of the record.
     """
     started, draws = datetime.now(UTC), cases or list(DRAWS)
     spec = DistilSpec(
@@ -371,7 +371,7 @@ def main(
 
 
 def jobs_of(trial: Trial, draws: Sequence[str]) -> list[tuple[str, str, Callable[[], Figures]]]:
-    """Return what is trained from a seed: inputs, what is taught, and the job."""
+    """Return the training jobs of a seed: the inputs, the way, and the job."""
     made: list[tuple[str, str, Callable[[], Figures]]] = []
     for name, way in FROM_SAMPLES.items():
         job = partial(trial.untaught if way is untaught else trial.by, way)
@@ -383,7 +383,7 @@ def jobs_of(trial: Trial, draws: Sequence[str]) -> list[tuple[str, str, Callable
 
 
 def row(inputs: str, name: str, found: Sequence[Figures]) -> Figures:
-    """Return what a way reaches from each seed."""
+    """Return the results of a way for each seed."""
     return {
         "inputs": inputs,
         "taught": name,
@@ -396,7 +396,7 @@ def row(inputs: str, name: str, found: Sequence[Figures]) -> Figures:
 
 
 def table(rows: list[Figures], task: str) -> Table:
-    """Return the figures to read."""
+    """Return the table of the results."""
     return Table(
         f"A smaller network for {task}, taught by noise",
         *tables.noise(rows),

@@ -1,4 +1,4 @@
-"""The work of `workers`: students of a ResNet-20, by the library, and by plain PyTorch alone.
+"""The work of `workers`: students of a ResNet-20, with the library, and with plain PyTorch only.
 
 python -m benchmarks.neighbourhoods.pieces --epochs 1 --jobs 2 --folder runs/pieces
 """
@@ -17,7 +17,7 @@ from beyondprop.neighbourhoods.candidates import Narrower
 
 BLOCKS = ("layers.0", "layers.1", "layers.2")
 CANDIDATES = {"first": Narrower(0.5), "second": Narrower(0.5)}
-"""All students take equally long, so that the work can be shared out alike."""
+"""All students take equally long, so that the work can be divided evenly."""
 SAMPLES, BATCH = 1024, 64
 
 
@@ -34,7 +34,7 @@ def images() -> list[Tensor]:
 
 
 def library(epochs: int, jobs: int, folder: Path) -> None:
-    """Train all students by the library."""
+    """Train all students with the library."""
     teacher = network()
     distil(
         teacher,
@@ -49,7 +49,7 @@ def library(epochs: int, jobs: int, folder: Path) -> None:
 
 
 def plain(epochs: int, first: int, step: int) -> None:
-    """Train every so many of the students by plain PyTorch, from activations held in memory."""
+    """Train every `step`-th student with plain PyTorch, from activations in memory."""
     teacher, data = network(), images()
     parts = split(teacher, list(BLOCKS))
     wanted = [(part, candidate) for part in parts for candidate in CANDIDATES.values()]
@@ -60,12 +60,12 @@ def plain(epochs: int, first: int, step: int) -> None:
 
 
 def seen(teacher: nn.Module, part: Neighbourhood, data: list[Tensor]) -> list[Call]:
-    """Return what a part gets and gives in each batch."""
+    """Return the inputs and outputs of a part for each batch."""
     return [calls(teacher, [part], batch)[part.name] for batch in data]
 
 
 def taught(student: nn.Module, data: list[Call], epochs: int) -> None:
-    """Train a student by Adam on the mean squared error."""
+    """Train a student with Adam on the mean squared error."""
     optimizer = torch.optim.Adam(student.train().parameters(), 1e-3)
     for _ in range(epochs):
         for call in data:
@@ -77,14 +77,14 @@ def taught(student: nn.Module, data: list[Call], epochs: int) -> None:
 def main(
     epochs: int = 1, jobs: int = 1, folder: Path | None = None, first: int = 0, step: int = 1
 ) -> None:
-    """Train students: by the library where a folder is given, else by plain PyTorch.
+    """Train students: with the library if a folder is given, otherwise with plain PyTorch.
 
     Args:
         epochs: Passes over the images.
-        jobs: Processes of the library.
-        folder: Of the library.
-        first: Student of plain PyTorch.
-        step: From a student of plain PyTorch to the next.
+        jobs: The number of the library's processes.
+        folder: The library's folder.
+        first: The first student of plain PyTorch.
+        step: The step to the next student of plain PyTorch.
     """
     torch.set_num_threads(1)
     if folder is not None:

@@ -1,4 +1,4 @@
-"""The learning rate that serves a way to train best."""
+"""Search for the best learning rate of a training method."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ from beyondprop.experiment.rates import MORE, best, beyond
 
 
 def searched(rates: Sequence[float], way: Callable[[float], Figures]) -> Figures:
-    """Return what the best learning rate reaches; further ones are tried as those of `distil`."""
+    """Return the result at the best learning rate; further rates are tried as in `distil`."""
     found = {rate: way(rate) for rate in rates}
     for _ in range(MORE):
         found |= {rate: way(rate) for rate in beyond(found)}

@@ -1,12 +1,12 @@
-"""Pieces that learn from a trained network by other rules than backprop, and as slot machines.
+"""Pieces that learn from a trained network with rules other than backprop, and as slot machines.
 
     python -m benchmarks.neighbourhoods.rules
 
 The teacher is a fully connected network on 10,000 images of Fashion-MNIST. Each of its two pieces,
-two layers with ReLU, is replaced by one of half the width inside, whose layers are the blocks that
-a rule teaches, or by a slot machine of its own width. Each is put together from the students of one
-learning rate, the one with the best score on the validation data; further rates are tried while the
-best is at an end, three at most.
+two layers with ReLU, is replaced by a piece of half the inner width, whose layers are the blocks
+that a rule teaches, or by a slot machine of full width. Each network is assembled from the students
+of one learning rate, the one with the best validation score; while the best is at an end of the
+tried rates, further rates are tried, at most three.
 """
 
 from collections.abc import Iterator
@@ -43,25 +43,25 @@ WAYS: dict[str, tuple[str, Spec]] = {
     **{rule: (rule, HALF) for rule in ("backprop", "dfa", "fa", "kp", "usf")},
     "backprop, slot machine": ("backprop", {"candidate": "slot-machine", "slots": 8}),
 }
-"""By name: the rule, and the candidate that it teaches."""
+"""The rule, and the candidate that it teaches, by name."""
 UNTAUGHT = "half the width, not taught"
 HIDDEN = Progress(disable=True)
 TASK = find("fashion-mlp")
 
 
 def piece() -> nn.Sequential:
-    """Return a piece of the teacher: two layers, each a block."""
+    """Return a piece of the teacher: two layers, one block each."""
     return nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU())
 
 
 def network() -> nn.Module:
-    """Return the teacher before it learns, from images to 10 logits."""
+    """Return the untrained teacher, from images to 10 logits."""
     first = nn.Sequential(nn.Flatten(), nn.Linear(784, WIDTH), nn.ReLU())
     return nn.Sequential(first, piece(), piece(), nn.Linear(WIDTH, 10))
 
 
 class Labelled:
-    """The training images with their labels, in batches, in one order."""
+    """The training images with their labels, in batches, in a fixed order."""
 
     def __init__(self, data: Data) -> None:
         self.train = data.train
@@ -82,7 +82,7 @@ def taught(data: Data, seed: int, epochs: int) -> nn.Module:
 
 
 def of_seed(seed: int, epochs: int, teacher_epochs: int, rates: tuple[float, ...]) -> Figures:
-    """Return what the teacher and every way score on the test data, and their pieces' errors."""
+    """Return the test scores of the teacher and of every way, with their pieces' errors."""
     set_threads(1)
     data = part_of_fashion(None)
     teacher = taught(data, seed, teacher_epochs)
@@ -97,7 +97,7 @@ def of_seed(seed: int, epochs: int, teacher_epochs: int, rates: tuple[float, ...
 
 
 def untaught(teacher: nn.Module, data: Data) -> Figures:
-    """Return what the teacher scores with pieces of half the width that have not learned."""
+    """Return the score of the teacher with untrained pieces of half the width."""
     parts, pieces = split(teacher, list(PIECES)), {}
     inputs, _ = data.validation.batch(slice(0, len(data.validation)))
     found, errors = calls(teacher, parts, inputs), []
@@ -117,7 +117,7 @@ def of_rate(
     epochs: int,
     rate: float,
 ) -> Figures:
-    """Return what the teacher scores with the students of one learning rate in it."""
+    """Return the score of the teacher with the students of one learning rate."""
     recipe = Recipe(
         epochs=epochs,
         batch_size=BATCH,
@@ -165,16 +165,16 @@ def main(
     runs: Path = Path("runs/neighbourhoods"),
     output: Path = Path("results/neighbourhoods/rules.json"),
 ) -> None:
-    """Teach pieces by each rule, and put them together.
+    """Teach pieces with each rule, and assemble them.
 
     Args:
         epochs: Passes over the activations.
-        teacher_epochs: Passes by which teachers are trained.
-        rates: Learning rates; more are tried where the best is at an end.
-        repeats: How many seeds, from 0 on.
+        teacher_epochs: Passes of the teachers' training.
+        rates: Learning rates; more are tried if the best is at an end.
+        repeats: The number of seeds, from 0.
         workers: Parallel processes.
         runs: Folder that caches each seed.
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     asked = {"epochs": epochs, "teacher_epochs": teacher_epochs, "rates": list(rates)}
@@ -186,7 +186,7 @@ def main(
 
 
 def table(rows: list[Figures]) -> Table:
-    """Return the figures to read."""
+    """Return the table of the results."""
     return Table(
         "Pieces taught by each rule",
         *tables.by_rule(rows),

@@ -1,4 +1,4 @@
-"""The tables of networks taken apart: headings and rows, made of records."""
+"""The tables of networks split into pieces, made from records."""
 
 import statistics
 from typing import Any
@@ -14,18 +14,18 @@ MARK = " †"
 
 
 def told(record: dict[str, Any]) -> str:
-    """Return what a distillation piece by piece says, as Markdown: a headline, and notes."""
+    """Return the findings of a distillation piece by piece, as Markdown: a headline, and notes."""
     found = f"{headline(read_distillation(record))}."
     return "\n".join([found, "", *(f"- {sentence}" for sentence in distil_table.notes(record))])
 
 
 def distilled(record: dict[str, Any]) -> Cells:
-    """Return what each way reaches: one row a budget."""
+    """Return the results of each method: one row per budget."""
     return distil_table.HEADS, list(distil_table.rows(record))
 
 
 def noise(rows: list[dict[str, Any]]) -> Cells:
-    """Return what a smaller network scores: one row for each kind of inputs and way to learn."""
+    """Return the scores of a smaller network: one row per kind of inputs and way to learn."""
     whole = {row["inputs"]: row for row in rows if row["taught"] == WHOLE}
     lines = []
     for row in rows:
@@ -45,7 +45,7 @@ def noise(rows: list[dict[str, Any]]) -> Cells:
 
 
 def noise_notes(rows: list[dict[str, Any]], metric: str) -> list[str]:
-    """Return what a reader must know to read it."""
+    """Return the notes below the table."""
     total = [each for row in rows for each in row["total"] if each]
     seeds = len(rows[0]["score"])
     found = [
@@ -63,13 +63,13 @@ def noise_notes(rows: list[dict[str, Any]], metric: str) -> list[str]:
 
 
 def mean(scores: list[float | None]) -> str:
-    """Return the mean of scores, a dash where one is missing."""
+    """Return the mean of scores, a dash if one is missing."""
     known = [each for each in scores if each is not None]
     return f"{statistics.mean(known):.4f}" if len(known) == len(scores) else "–"
 
 
 def difference(first: list[float | None], second: list[float | None]) -> Interval | None:
-    """Return how scores differ, paired by seed; None where one is missing, or there is one seed."""
+    """Return the difference of scores, paired by seed; None if one is missing or for one seed."""
     one, other = ([each for each in scores if each is not None] for scores in (first, second))
     if len(one) < len(first) or len(other) < len(second):
         return None
@@ -77,7 +77,7 @@ def difference(first: list[float | None], second: list[float | None]) -> Interva
 
 
 def memory(rows: list[dict[str, Any]]) -> Cells:
-    """Return peaks: one row for each block, one column for each way."""
+    """Return peaks: one row per block, one column per way."""
     ways = list(dict.fromkeys(row["way"] for row in rows))
     found = {(row["block"], row["way"]): row["megabytes"] for row in rows}
     blocks = list(dict.fromkeys(row["block"] for row in rows))
@@ -87,7 +87,7 @@ def memory(rows: list[dict[str, Any]]) -> Cells:
 
 
 def wall_time(rows: list[dict[str, Any]], jobs: int) -> Cells:
-    """Return seconds of pieces and of end-to-end training: one row a seed and charge."""
+    """Return seconds of pieces and of end-to-end training: one row per seed and charge."""
     lines = []
     for row in rows:
         for charge in ("shared", "whole"):
@@ -106,14 +106,14 @@ def wall_time(rows: list[dict[str, Any]], jobs: int) -> Cells:
 
 
 def spent(row: dict[str, Any], step: str, workers: int, share: int) -> float:
-    """Return the seconds of pieces until they are merged, or healed."""
+    """Return the seconds until the pieces are merged, or healed."""
     seconds = row["seconds"]
     library = seconds[f"library, {workers}"] / share
     return float(library + (seconds["healed"] if step == "healed" else 0))
 
 
 def by_rule(rows: list[dict[str, Any]]) -> Cells:
-    """Return what the network scores with pieces that each rule has taught: one row a way."""
+    """Return the network's scores with pieces that each rule has taught: one row per way."""
     lines = []
     for name in rows[0]:
         scores = [row[name]["score"] for row in rows]
@@ -133,5 +133,5 @@ def by_rule(rows: list[dict[str, Any]]) -> Cells:
 
 
 def plus_minus(found: Interval) -> str:
-    """Return a difference and half of its interval."""
+    """Return a difference with half of its interval."""
     return f"{found.value:+.4f} ± {found.high - found.value:.4f}"

@@ -1,4 +1,4 @@
-"""Networks that are taken apart, small enough that a CPU trains many of them.
+"""Networks to split into pieces, so small that a CPU can train many of them.
 
 beyondprop distil --task benchmarks.neighbourhoods.tasks:fashion_convnet --jobs 2
 beyondprop distil --task benchmarks.neighbourhoods.tasks:digits_convnet
@@ -18,7 +18,7 @@ BLOCKS = ("0", "1", "3", "5", "7")
 
 
 def part_of_fashion(folder: Path | None) -> Data:
-    """Return Fashion-MNIST with the first 10,000 training images alone."""
+    """Return Fashion-MNIST with only the first 10,000 training images."""
     data = find("fashion-mlp").load(folder)
     train = Split(data.train.inputs[:IMAGES].clone(), data.train.targets[:IMAGES])
     return replace(data, train=train)
@@ -37,10 +37,10 @@ def stage(channels: int, width: int) -> nn.Sequential:
 
 
 def convnet(places: int) -> nn.Module:
-    """Return a network from images to 10 logits by seven convolutions.
+    """Return a network with seven convolutions, from images to 10 logits.
 
     Args:
-        places: Of an image when it has been halved three times: 9 of (28, 28), 1 of (8, 8).
+        places: Positions of an image after three halvings: 9 for (28, 28), 1 for (8, 8).
     """
     layers: list[nn.Module] = [nn.Conv2d(1, WIDTHS[0], 3, padding=1)]
     channels = WIDTHS[0]
@@ -70,4 +70,4 @@ digits_convnet = replace(
     batch_size=32,
     blocks=BLOCKS,
 )
-"""So small that five budgets of one library take minutes."""
+"""So small that five budgets with one library take minutes."""

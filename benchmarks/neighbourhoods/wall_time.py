@@ -1,10 +1,10 @@
-"""How long pieces take to reach what end-to-end distillation reaches, by one worker and by several.
+"""The time of pieces until the score of end-to-end distillation, with one worker and with several.
 
     python -m benchmarks.neighbourhoods.wall_time runs/fashion-convnet --budget 0.65
 
-Takes a finished distillation's folder: its teachers, assemblies and learning rates. For each seed
-the library is trained anew by one worker and by several, the assembly is healed, and the same
-network is trained end to end, all in turns and with nothing else to do. Time to judge is left out.
+It uses the folder of a finished distillation: its teachers, assemblies and learning rates. For each
+seed, the library is trained again with one worker and with several, the assembly is healed, and the
+same network is trained end to end, one after another on an idle machine. Evaluation is not timed.
 """
 
 import time
@@ -48,11 +48,11 @@ def main(
     """Time the pieces of a finished distillation, and end-to-end training of the same network.
 
     Args:
-        folder: Of the distillation.
+        folder: The folder of the distillation.
         budget: One of its budgets.
-        jobs: Workers beside one.
+        jobs: The number of workers that is compared with one.
         runs: Folder that caches each seed.
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     record = read_json(folder / DISTILLATION)
@@ -69,7 +69,7 @@ def main(
 
 
 def spec_of(given: dict[str, Any]) -> DistilSpec:
-    """Return the spec that a record keeps as JSON; data is looked for anew."""
+    """Return the spec in a record, stored as JSON; the data are located again."""
     blocks = given["blocks"]
     read = {key: tuple(each) if isinstance(each, list) else each for key, each in given.items()}
     if blocks is not None:
@@ -80,7 +80,7 @@ def spec_of(given: dict[str, Any]) -> DistilSpec:
 def timed(
     spec: DistilSpec, seed: dict[str, Any], folder: Path, budget: float, jobs: int
 ) -> dict[str, Any]:
-    """Return the seconds of one seed's library, healing and end-to-end training, and scores."""
+    """Return the seconds of one seed's library, healing and end-to-end training, with scores."""
     set_threads(spec.threads)
     (found,) = [each for each in seed["assemblies"] if each["budget"] == budget]
     if "failed" in found:
@@ -103,7 +103,7 @@ def timed(
 
 
 def clock(work: Callable[[], Any]) -> tuple[Any, float]:
-    """Return what work makes, and its seconds."""
+    """Return the result of work, and its seconds."""
     begun = time.perf_counter()
     made = work()
     return made, time.perf_counter() - begun
@@ -119,7 +119,7 @@ def trained(setting: Setting, library: Library, found: dict[str, Any], name: str
 
 
 def table(rows: list[dict[str, Any]], jobs: int) -> Table:
-    """Return the times, and what pieces gain."""
+    """Return the times, and the gain of pieces."""
     return Table(
         "Wall time of pieces and of end-to-end distillation to the same accuracy",
         *tables.wall_time(rows, jobs),

@@ -1,11 +1,11 @@
-"""What a distillation gains by two workers, beside two processes of plain PyTorch.
+"""The speed-up of a distillation with two workers, compared with two processes of plain PyTorch.
 
     python -m benchmarks.neighbourhoods.workers
 
-In each round four ways take turns: the students of a ResNet-20 by one process and by several, and
-by plain PyTorch in one process and in several that know nothing of one another. The start of Python
-is counted, and so is the teacher's pass. A round is kept as soon as it is over, so the same command
-goes on where one was stopped.
+Each round alternates four ways: the students of a ResNet-20 in one process and in several, and with
+plain PyTorch in one process and in several independent ones. The start of Python and the teacher's
+pass are included. A round is cached as soon as it finishes, so the same command continues after an
+interruption.
 """
 
 from datetime import UTC, datetime
@@ -29,14 +29,14 @@ def main(
     runs: Path = Path("runs/neighbourhoods"),
     output: Path = Path("results/neighbourhoods/workers.json"),
 ) -> None:
-    """Time the training of students in one process and in several, and plain PyTorch likewise.
+    """Time the training of students in one process and in several, and the same in plain PyTorch.
 
     Args:
-        rounds: Turns of each way of working.
-        jobs: Processes that work at once.
+        rounds: Rounds that alternate all ways.
+        jobs: The number of parallel processes.
         epochs: Passes of each student over 1,024 images.
         runs: Folder that caches each round.
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     wanted = {
@@ -48,7 +48,7 @@ def main(
 
 
 def table(rows: list[Figures], jobs: int) -> Table:
-    """Return the figures to read."""
+    """Return the table of the results."""
     title = f"Students of a ResNet-20 by {jobs} processes"
     return beside_plain.table(rows, title, LIBRARY, "start-up and the teacher's pass")
 

@@ -1,10 +1,10 @@
-"""How well direct feedback alignment learns when light carries the error, effect by effect.
+"""The accuracy of direct feedback alignment if light carries the error, effect by effect.
 
     python -m benchmarks.optics.accuracy --epochs 5
 
 MNIST and Fashion-MNIST, two hidden layers of 512. Learning rates of backprop, of exact feedback
-and of frozen hidden layers are chosen on the validation split with a seed of their own; everything
-by light takes that of exact feedback. Every run is cached in a folder and not repeated.
+and of frozen hidden layers are chosen on the validation split with a separate seed; all optical
+runs use the rate of exact feedback. Every run is cached in a folder and not repeated.
 `accuracy_plot.py` draws the record.
 """
 
@@ -38,10 +38,10 @@ def main(
 
     Args:
         epochs: Passes over the training samples.
-        repeats: How many seeds, from 0 on.
+        repeats: The number of seeds, from 0.
         workers: Parallel runs, each with one thread.
         runs: Folder that caches each run.
-        output: Where the record goes.
+        output: The file of the record.
     """
     started = datetime.now(UTC)
     rates = {name: tuned(name, epochs, workers, runs) for name in TASKS}
@@ -61,7 +61,7 @@ def main(
 
 
 def tuned(name: str, epochs: int, workers: int, runs: Path) -> dict[str, float]:
-    """Return the learning rate of each control that does best on the validation split."""
+    """Return the best learning rate of each control on the validation split."""
     jobs = {
         f"{way} {rate:g}": partial(run, name, way, rate, epochs, TUNING_SEED)
         for way in CONTROLS
@@ -74,7 +74,7 @@ def tuned(name: str, epochs: int, workers: int, runs: Path) -> dict[str, float]:
 
 
 def summary(name: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row a way: mean, deviation and recovery over seeds, and what each seed gave."""
+    """Return one row per way: mean, deviation and recovery over seeds, and each seed's results."""
     runs = {way: [one for one in found if one["way"] == way] for way in CONFIGURATIONS}
     means = {way: statistics.mean(one["test"] for one in all_) for way, all_ in runs.items()}
     low, high = means["frozen"], means["backprop"]

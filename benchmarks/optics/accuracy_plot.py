@@ -22,11 +22,11 @@ PANELS = {
     "threshold / row's rms": {"threshold, one magnitude": "-", "threshold, one a sign": "--"},
     "lifetime of the medium, shots": {"lifetime, shots": "-"},
 }
-"""What each panel shows: sweeps and their lines."""
+"""The panels: sweeps and their line styles."""
 
 LOGARITHMIC = ("photoelectrons", "lifetime")
 BELOW = 0.6
-"""How far a panel goes below frozen, in units of what backprop gains over it."""
+"""The range of a panel below frozen, as a share of backprop's gain over it."""
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def panel(axes: Any, title: str, sweeps: dict[str, str], rows: list[dict[str, An
 
 
 def legend(figure: Any) -> None:
-    """Say what the lines are."""
+    """Add a legend of the lines."""
     from matplotlib.lines import Line2D
 
     lines = [

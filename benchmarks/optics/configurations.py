@@ -1,7 +1,7 @@
-"""Configurations of direct feedback alignment, by name: what carries the error.
+"""Configurations of direct feedback alignment by name: what carries the error.
 
-Each effect of a photonic co-processor alone is on a device that is ideal otherwise: any amplitude,
-a perfect camera, four-step holography.
+Each effect of a photonic co-processor is simulated alone, on an otherwise ideal device: any
+amplitude, a perfect camera, four-step holography.
 """
 
 from collections.abc import Callable
@@ -30,26 +30,26 @@ from beyondprop.rules import Rule
 Configuration = Callable[[int], Rule]
 
 PHOTONS, WELL = 1000.0, 10_000.0
-"""Exposure and full well of the cameras that saturate or round, in electrons: as the preset's."""
+"""Exposure and full well of the cameras that saturate or round, in electrons, as in the preset."""
 
 
 def exact(seed: int) -> Rule:
-    """Return direct feedback alignment by one stored matrix for all layers."""
+    """Return direct feedback alignment with one stored matrix for all layers."""
     return bp.DirectFeedbackAlignment(Dense(seed=seed, shared=True))
 
 
 def by_light(seed: int, device: PhotonicProcessor) -> Rule:
-    """Return direct feedback alignment by a photonic co-processor."""
+    """Return direct feedback alignment with a photonic co-processor."""
     return bp.DirectFeedbackAlignment(PhotonicProjection(seed=seed, device=device))
 
 
 def light(**parts: Any) -> Configuration:
-    """Return a configuration with a device with these parts, ideal otherwise."""
+    """Return a configuration with a device with these parts, otherwise ideal."""
     return partial(by_light, device=replace(ideal(), **parts))
 
 
 def camera(**figures: Any) -> Configuration:
-    """Return a configuration with an ideal device whose camera has these figures."""
+    """Return a configuration with an ideal device except for these figures of the camera."""
     return light(camera=Camera(**{"photons": PHOTONS, **figures}))
 
 
@@ -58,7 +58,7 @@ CONTROLS: dict[str, Configuration] = {
     "exact": exact,
     "frozen": lambda _: bp.Frozen(),
 }
-"""Those whose learning rate is chosen on the validation split; all light takes that of `exact`."""
+"""Controls with a learning rate chosen on the validation split; all light uses that of `exact`."""
 
 TABLE: dict[str, Configuration] = {
     "ideal": light(),

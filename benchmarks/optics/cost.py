@@ -1,13 +1,13 @@
-"""What light would cost by a device's figures, beside what electronics take here.
+"""The cost of light by a device's figures, compared with electronics as measured here.
 
     python -m benchmarks.optics.cost --threads 2
 
 The projection of n numbers to n by the preset `lighton-opu`: sending, shots and receiving by the
-published figures and an assumed link, encoding and recovering at a rate measured here. Beside it a
-dense product (measured where the matrix fits, else counted at the measured rate) and `Hadamard`,
-measured. Then a whole step of direct feedback alignment through two hidden layers of n, with n
-classes: the passes forward, the activations, the gradients and the update stay electronic, in time
-and in energy, at a power that you give.
+published figures and an assumed link, encoding and recovering at a rate measured here. It is
+compared with a dense product (measured if the matrix fits, otherwise computed from the measured
+rate) and with `Hadamard`, measured. Then a complete step of direct feedback alignment through two
+hidden layers of n, with n classes: the forward passes, the activations, the gradients and the
+update remain electronic, in time and in energy, at a given power.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ from beyondprop.projections.cost.choice import cost_of
 SIDES = 2**10, 2**12, 2**14, 2**16, 2**18, 1_000_000
 BATCHES = 1, 64
 FITS = 2**14
-"""The widest dense matrix that is measured: of 1 GB."""
+"""The widest dense matrix that is measured: 1 GB."""
 
 HERE = torch.device("cpu")
 
@@ -47,12 +47,12 @@ HERE = torch.device("cpu")
 def main(
     threads: int = 2, watts: float = 100.0, output: Path = Path("results/optics/cost.json")
 ) -> None:
-    """Set light's time and energy beside electronics'.
+    """Compare the time and the energy of light and electronics.
 
     Args:
         threads: CPU threads.
-        watts: The electronics' power while it works: assumed, not measured.
-        output: Where the record goes; the table goes beside it.
+        watts: The power of the electronics under load: assumed, not measured.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     torch.set_num_threads(threads)
@@ -102,15 +102,15 @@ PARTS = "encode", "send", "shots", "receive", "recover"
 def timed_cost(
     projection: Dense | Hadamard, chip: Electronics, batch: int, side: int
 ) -> PhotonicCost:
-    """Return the measured seconds of a projection, and its joules at the electronics' power."""
+    """Return the measured seconds of a projection, with its joules at the electronics' power."""
     seconds = timed(cost_of(projection, side, side, batch, HERE), side, side, batch, HERE)[0]
     return PhotonicCost(product=seconds, joules=seconds * chip.power)
 
 
 def even(chip: Electronics, batch: int) -> dict[str, Any]:
-    """Return from which widths on light is as fast, and as frugal, as a dense product.
+    """Return the widths from which light is as fast, and uses as little energy, as a dense product.
 
-    All else in a step is the same for both, so these are the widths of a step, too.
+    All else in a step is equal for both, so these widths also hold for a step.
     """
     figures = {"rate": chip.rate, "simple_rate": chip.simple_rate, "watts": chip.power}
     figures |= {"side": break_even(lighton_opu(), chip, LINK, batch)}
@@ -119,7 +119,7 @@ def even(chip: Electronics, batch: int) -> dict[str, Any]:
 
 
 def even_in_joules(chip: Electronics, batch: int) -> int | None:
-    """Return the least n for which light takes no more joules than a dense product; None: none."""
+    """Return the smallest n for which light needs no more energy than a dense product, or None."""
 
     def wins(side: int) -> bool:
         light = optical_cost(lighton_opu(), chip, LINK, batch, side, side)
@@ -131,7 +131,7 @@ def even_in_joules(chip: Electronics, batch: int) -> int | None:
 
 
 def least(wins: Callable[[int], bool], most: int) -> int | None:
-    """Return the least number up to the most that wins, where all above a winner win, too."""
+    """Return the smallest winning number up to `most`, if all above a winner win, too."""
     if not wins(most):
         return None
     low, high = 0, most
@@ -163,7 +163,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
 
 
 def cells(one: dict[str, Any]) -> Iterator[str]:
-    """Yield a size's cells."""
+    """Yield the cells of one size."""
     dense = milliseconds(one["dense_seconds"])
     yield f"{one['side']:,}"
     yield str(one["batch"])
@@ -178,12 +178,12 @@ def cells(one: dict[str, Any]) -> Iterator[str]:
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a time in milliseconds, to three digits or to a whole one."""
+    """Return a time in milliseconds, with three digits, or rounded to a whole number."""
     return format(seconds * 1000, ",.0f" if seconds >= 0.1 else ".3g")
 
 
 def notes(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield what must be known to read the table."""
+    """Yield the notes below the table."""
     yield (
         "Light: computed from the published frame rate and power and an assumed link of 1 GB/s; no "
         "optical hardware was used. Light, J: the optics alone. Counted: at the measured rate of a "
@@ -207,7 +207,7 @@ def notes(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def begins(side: int | None) -> str:
-    """Return where something begins, if it does."""
+    """Return from which size something holds, if it does."""
     return "never" if side is None else f"from n = {side:,} on"
 
 

@@ -1,7 +1,7 @@
-"""What theory says of each of the co-processor's errors, for `theory.py`.
+"""The theoretical values of each of the co-processor's errors, for `theory.py`.
 
-All powers are in units of the mean intensity of a frame with half of its mirrors on, but for
-`real_variance`, which takes fields as they are.
+All powers are in units of the mean intensity of a frame with half of its mirrors on, except in
+`real_variance`, which takes fields in their own units.
 """
 
 import math
@@ -15,15 +15,15 @@ from beyondprop.optics import Anchors, PhaseShifting, Retrieval
 def real_variance(
     kind: Retrieval, field: Tensor, known: Tensor, reference: float, gain: float, floor: float
 ) -> float:
-    """Return the variance of a recovered field's real part, of readings of independent noise.
+    """Return the variance of a recovered field's real part, for independent noise in the readings.
 
     Args:
-        kind: How it is recovered.
+        kind: The retrieval.
         field: The fields, complex ``(rows, out)``.
         known: The anchors' fields, complex ``(count, out)``.
         reference: Intensity of the reference beam.
-        gain: Of a reading's variance, what is in proportion to the intensity: shot noise.
-        floor: And what is always there: read noise and rounding.
+        gain: The part of a reading's variance that is proportional to the intensity: shot noise.
+        floor: The constant part: read noise and rounding.
     """
     if isinstance(kind, Anchors):
         return anchored(field, known, gain, floor)
@@ -34,7 +34,7 @@ def real_variance(
 
 
 def anchored(field: Tensor, known: Tensor, gain: float, floor: float) -> float:
-    """Return the same for anchors: the covariance of least squares, output by output."""
+    """Return the same for anchors: the covariance of least squares for each output."""
     design = torch.stack([known.real, known.imag], -1).permute(1, 0, 2)  # (out, count, 2)
     inverse = torch.linalg.pinv(design)[:, 0]  # of which the real part takes the first row
     alone = gain * field.abs().square() + floor
@@ -45,10 +45,10 @@ def anchored(field: Tensor, known: Tensor, gain: float, floor: float) -> float:
 
 
 def clipped(well: float, reference: float) -> float:
-    """Return the share of ``|y + r|²`` above a full well, y a speckle of power 1 (Goodman 2007).
+    """Return the share of ``|y + r|²`` above a full well; y is a speckle of power 1 (Goodman 2007).
 
-    A noncentral χ² of two degrees of freedom, Marcum's Q, as its sum over Poisson's weights; for
-    no reference ``exp(-well)``.
+    A noncentral χ² distribution with two degrees of freedom, Marcum's Q function, as a sum over
+    Poisson weights; without a reference ``exp(-well)``.
     """
     terms = torch.arange(200, dtype=torch.float64)
     logs = terms * math.log(max(reference, 1e-300)) - reference - torch.lgamma(terms + 1)
@@ -57,7 +57,7 @@ def clipped(well: float, reference: float) -> float:
 
 
 def clipping(well: float, reference: float, steps: int) -> float:
-    """Return the error of phase shifting that clips, relative to the field, by integration."""
+    """Return the error of phase shifting with clipping, relative to the field, by integration."""
     size = (torch.arange(1500, dtype=torch.float64) + 0.5) / 1500 * 7
     weight = 2 * size * (-size.square()).exp() * 7 / 1500  # Rayleigh's distribution
     phase = (torch.arange(256, dtype=torch.float64) + 0.5) * (2 * math.pi / 256)
@@ -72,10 +72,10 @@ def clipping(well: float, reference: float, steps: int) -> float:
 
 
 def unstable(share: float, reference: float, steps: int) -> float:
-    """Return the error, relative to the field, where a share of the light strays in each shot.
+    """Return the error, relative to the field, if a share of the light is unstable in each shot.
 
-    Of what is lost, of what strays and interferes with the reference, and of ``|y|²``, which is no
-    longer the same in all shots.
+    The error comes from the lost light, from unstable light that interferes with the reference, and
+    from ``|y|²``, which differs between shots.
     """
     lost = (1 - math.sqrt(1 - share)) ** 2
     return math.sqrt(lost + 2 * share / steps + share * (2 - share) / (steps * reference))

@@ -1,4 +1,4 @@
-"""The tables of optics on pages: headings and rows, made of records."""
+"""The tables of optics on pages, made from records."""
 
 from typing import Any
 
@@ -20,11 +20,11 @@ MAIN = (
     "lighton-opu, uneven ternary",
     "frozen",
 )
-"""Ways that a short table shows."""
+"""The ways of the short table."""
 
 
 def accuracy(rows: list[dict[str, Any]]) -> Cells:
-    """Return how well networks learn when light carries the error: one row a way."""
+    """Return the accuracy of networks if light carries the error: one row per way."""
     return shown(rows, (*CONTROLS, *TABLE))
 
 
@@ -34,7 +34,7 @@ def short(rows: list[dict[str, Any]]) -> Cells:
 
 
 def shown(rows: list[dict[str, Any]], ways: tuple[str, ...]) -> Cells:
-    """Return one row a way."""
+    """Return one row per way."""
     found = {(row["data_set"], row["way"]): row for row in rows}
     lines = []
     for way in ways:
@@ -45,7 +45,7 @@ def shown(rows: list[dict[str, Any]], ways: tuple[str, ...]) -> Cells:
 
 
 def scores(row: dict[str, Any]) -> list[str]:
-    """Return a row's accuracy, how far it is above exact feedback, recovery and alignment."""
+    """Return a row's accuracy, its difference from exact feedback, recovery and alignment."""
     return [
         percent(row["test"], row["deviation"]),
         f"{-row['less']:+.2f}" if row["less"] else "0",
@@ -55,13 +55,13 @@ def scores(row: dict[str, Any]) -> list[str]:
 
 
 def cost(rows: list[dict[str, Any]]) -> Cells:
-    """Return what light would cost beside electronics: one row a size."""
+    """Return the cost of light compared with electronics: one row per size."""
     made = optics_cost.table(rows)
     return tuple(made.columns), [list(line) for line in made.rows]
 
 
 def theory(rows: list[dict[str, Any]]) -> Cells:
-    """Return how far the simulator is from its formulas: one row an effect and a retrieval."""
+    """Return the difference of the simulator from theory: one row per effect and retrieval."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["part"], row["way"]), []).append(row)

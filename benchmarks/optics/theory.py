@@ -1,10 +1,10 @@
-"""The simulated photonic co-processor against theory: every noise alone, measured and expected.
+"""The simulated photonic co-processor compared with theory, for each noise alone.
 
     python -m benchmarks.optics.theory
 
-Errors are root mean squares of the recovered fields' real parts, relative to these; all in float64,
-with frames of which half of the mirrors are on. A ratio of 1 says that the simulator does what its
-formula says; where it is another, the formula's assumptions end (see the notes).
+Errors are root mean squares of the recovered fields' real parts, relative to these parts; all in
+float64, with half of the mirrors on in each frame. A ratio of 1 means that the simulator agrees
+with the formula; elsewhere, the formula's assumptions do not hold (see the notes).
 """
 
 import math
@@ -44,9 +44,9 @@ def main(
     """Compare the simulator with theory.
 
     Args:
-        repeats: How many seeds, from 0 on: other media, frames and noise.
-        threads: CPU threads. Default: as many as PyTorch takes.
-        output: Where the record goes; the table and the plot go beside it.
+        repeats: The number of seeds, from 0, for other media, frames and noise.
+        threads: CPU threads. Default: PyTorch's.
+        output: The file of the record; the table and the plot are written next to it.
     """
     started = datetime.now(UTC)
     used = set_threads(threads)
@@ -72,7 +72,7 @@ def row(point: Point, seeds: range) -> dict[str, Any]:
 
 
 def slopes(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the slopes of the logarithms of errors over those of photons."""
+    """Yield the slopes of the logarithm of errors over that of photons."""
     for way in KINDS:
         own = [row for row in rows if (row["part"], row["way"]) == ("photons", way)]
         x = [math.log(row["at"]) for row in own]

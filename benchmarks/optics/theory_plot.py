@@ -7,14 +7,14 @@ from benchmarks.common.plotting import COLOURS, open_frame, svg
 
 MARKERS = "osD^"
 SIZES = (5, 9, 5, 5)
-"""Four steps and off-axis holography lie on one another."""
+"""Sizes of the dots, since four-step and off-axis holography coincide."""
 PANELS = (
     ("photons", "photoelectrons a pixel", "error", "log", "log"),
     ("bits", "bits of the camera", "error", "linear", "log"),
     ("clipped share", "full well / mean intensity", "share of pixels clipped", "linear", "log"),
     ("drift", "lifetimes since calibration", "correlation", "linear", "log"),
 )
-"""A part, its axes' labels and their scales."""
+"""The parts, with the labels and the scales of their axes."""
 
 
 def draw(rows: list[dict[str, Any]], output: Path) -> None:

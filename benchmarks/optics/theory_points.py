@@ -1,4 +1,4 @@
-"""What `theory.py` compares: each effect alone, as simulated and by its formula."""
+"""The points that `theory.py` compares: each effect alone, as simulated and by its formula."""
 
 import math
 from collections.abc import Callable
@@ -29,21 +29,21 @@ KINDS = {
 PHOTONS = (10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 EXPOSURE = 1000.0
 DEEP = 40 * EXPOSURE
-"""A full well that next to no light reaches."""
+"""A full well that hardly any light reaches."""
 
 BEAMS = {"no reference": 0.0, "reference beam": 1.0, "anchor": 2.0}
-"""Beside the data: intensity of a steady beam; an anchor's speckle makes one of twice the power."""
+"""Intensities of a steady beam in addition to the data; an anchor's speckle has twice the power."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One figure of the device.
+    """A value of one figure of the device.
 
     Attributes:
-        part: What is off or on.
-        way: How the field is recovered, or what is looked at.
-        at: The figure.
-        compare: Seed to what was measured and what theory says.
+        part: The effect.
+        way: The retrieval, or the observed quantity.
+        at: The value.
+        compare: Returns the measured and the theoretical value for a seed.
     """
 
     part: str
@@ -53,7 +53,7 @@ class Point:
 
 
 def points() -> list[Point]:
-    """Return all that is compared."""
+    """Return all points."""
     found = []
     for way, kind in KINDS.items():
         for photons in PHOTONS:
@@ -95,17 +95,17 @@ def bench(seed: int, camera: Camera, scattering: Scattering | None = None) -> Be
 
 @lru_cache(maxsize=8)
 def sample(scattering: Scattering, seed: int) -> Medium:
-    """Return a medium, which keeps its matrix."""
+    """Return a medium that stores its matrix."""
     return Medium(scattering, seed, 0, INPUTS, OUTPUTS, torch.float64, torch.device("cpu"))
 
 
 def relative_error(kind: Retrieval, setup: Bench) -> float:
-    """Return the error of what is recovered."""
+    """Return the error of the recovered fields."""
     return float((kind.recover(setup) - setup.field).real.norm() / setup.field.real.norm())
 
 
 def camera_noise(kind: Retrieval, camera: Camera) -> Callable[[int], tuple[float, float]]:
-    """Return what compares a camera's noise, reading by reading independent, with theory."""
+    """Return a comparison of a camera's noise, independent for each reading, with theory."""
 
     def compare(seed: int) -> tuple[float, float]:
         setup = bench(seed, camera)
@@ -127,7 +127,7 @@ def holography(
     scattering: Scattering | None = None,
     kind: Retrieval | None = None,
 ) -> Callable[[int], tuple[float, float]]:
-    """Return what compares an error of phase shifting with a figure."""
+    """Return a comparison of an error of phase shifting with a figure."""
     return lambda seed: (
         relative_error(kind or PhaseShifting(4), bench(seed, camera, scattering)),
         expected,
@@ -135,7 +135,7 @@ def holography(
 
 
 def share(beam: str, well: float) -> Callable[[int], tuple[float, float]]:
-    """Return what compares the share of pixels that are clipped with theory."""
+    """Return a comparison of the share of clipped pixels with theory."""
 
     def compare(seed: int) -> tuple[float, float]:
         setup = bench(seed, Camera())
@@ -149,7 +149,7 @@ def share(beam: str, well: float) -> Callable[[int], tuple[float, float]]:
 
 
 def hot_pixels(share: float) -> Callable[[int], tuple[float, float]]:
-    """Return what compares the share of outputs that four steps find dark with hot pixels'."""
+    """Return a comparison of the share of outputs that four steps find dark with theory."""
 
     def compare(seed: int) -> tuple[float, float]:
         setup = bench(seed, Camera(photons=EXPOSURE, full_well=10 * DEEP, hot=share))
@@ -160,7 +160,7 @@ def hot_pixels(share: float) -> Callable[[int], tuple[float, float]]:
 
 
 def drift(passed: float) -> Callable[[int], tuple[float, float]]:
-    """Return what compares the correlation with the calibrated matrix with its decay."""
+    """Return a comparison of the correlation with the calibrated matrix with its decay."""
 
     def compare(seed: int) -> tuple[float, float]:
         setup = bench(seed, Camera(), Scattering(lifetime=1.0))

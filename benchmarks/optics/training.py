@@ -1,4 +1,4 @@
-"""One network that learns through light, or without: MNIST or Fashion-MNIST, two hidden layers."""
+"""Training of one network with light or without: MNIST or Fashion-MNIST, two hidden layers."""
 
 import math
 from functools import lru_cache
@@ -20,23 +20,23 @@ TASKS = {"mnist": "mnist-mlp", "fashion": "fashion-mlp"}
 
 @lru_cache(maxsize=1)
 def data_of(data_set: str) -> Data:
-    """Return a data set in its three parts."""
+    """Return a data set in three splits."""
     return find(TASKS[data_set]).load(None)
 
 
 def run(data_set: str, way: str, rate: float, epochs: int, seed: int) -> dict[str, Any]:
-    """Train a network by one configuration from one seed, and score it once at the end.
+    """Train a network with one configuration from one seed, and score it once at the end.
 
     Args:
         data_set: One of `TASKS`.
         way: One of `CONFIGURATIONS`.
         rate: Adam's learning rate at the start; it falls linearly to zero.
-        epochs: Passes over the training part.
-        seed: Of the weights, the order of the samples, and of light.
+        epochs: Passes over the training split.
+        seed: The seed of the weights, the order of the samples, and the light.
 
     Returns:
-        Scores on both held-out parts, losses by epoch, and how well the hidden layers' updates are
-        aligned with the true gradient in the end.
+        Scores on both held-out splits, losses by epoch, and the alignment of the hidden layers'
+        updates with the true gradient at the end.
     """
     torch.set_num_threads(1)
     torch.manual_seed(seed)
@@ -82,7 +82,7 @@ def fit(model: nn.Module, train: Split, batch: int, rate: float, epochs: int) ->
 
 @torch.no_grad()
 def score(model: nn.Module, part: Split) -> float:
-    """Return the share of samples that are classified right."""
+    """Return the share of samples that are classified correctly."""
     found = torch.cat([model(x).argmax(1) for x in part.inputs.split(1000)])
     return (found == part.targets).double().mean().item()
 

@@ -1,1 +1,1 @@
-"""What the pages show of the records: tables and the index."""
+"""The contents of pages from the records: tables and the index."""

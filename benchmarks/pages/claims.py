@@ -1,6 +1,6 @@
-"""What was claimed for learning without backprop, beside what the records here show.
+"""Claims for learning without backprop, compared with the records here.
 
-Each function returns one paragraph, made from records alone.
+Each function returns one paragraph, made only from records.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ Load = Callable[[str], dict[str, Any]]
 """Returns a record by its name."""
 
 NET = "mlp-8x1024"
-"""The network whose step is quoted."""
+"""The network whose step time is quoted."""
 CONVNETS = {
     "cifar-conv-sgd": "stochastic gradient descent",
     "cifar-conv-adam": "Adam",
@@ -22,11 +22,11 @@ CONVNETS = {
 
 
 def random_feedback(load: Load, networks: Mapping[str, str]) -> str:
-    """Return on which networks direct feedback recovers what backprop gains.
+    """Return on which networks direct feedback recovers backprop's gain.
 
     Args:
         load: Reads a record.
-        networks: The names of comparisons, by what they are called.
+        networks: The names of comparisons by the names of their networks.
     """
     found: dict[str, list[str]] = {}
     for called, name in networks.items():
@@ -49,12 +49,12 @@ ORDER = (MOST, SOME, NONE)
 
 
 def _place(words: str) -> tuple[int, str]:
-    """Return where a group stands: those that cannot be read come last."""
+    """Return the order of a group: groups without a readable interval come last."""
     return (ORDER.index(words) if words in ORDER else len(ORDER)), words
 
 
 def _recovered(row: Mapping[str, Any]) -> str:
-    """Return how much a rule recovers, by the whole interval, or why that cannot be read."""
+    """Return how much a rule recovers, by its full interval, or why that is unknown."""
     if row["finished"] < row["runs"]:
         return f"diverged or failed in {row['runs'] - row['finished']} of {row['runs']} runs"
     interval = row.get("recovery_interval")
@@ -67,7 +67,7 @@ def _recovered(row: Mapping[str, Any]) -> str:
 
 
 def parallel_backward(load: Load) -> str:
-    """Return what direct feedback saves of a step, and what two processes gain."""
+    """Return the time that direct feedback saves in a step, and the gain of two processes."""
     (step,) = (
         row for row in load("step_time/rules")["rows"] if row["net"] == NET and row["rule"] == "dfa"
     )
@@ -91,7 +91,7 @@ def _of(rows: Sequence[Mapping[str, Any]], way: str) -> list[float]:
 
 
 def light(load: Load) -> str:
-    """Return what a step by light would take, in time and energy."""
+    """Return the time and the energy of a step by light."""
     rows = [row for row in load("optics/cost")["rows"] if row["part"] == "size"]
     share = {key: [_light_share(row, key) for row in rows] for key in ("seconds", "joules")}
     structured = sum(row["hadamard_seconds"] < row["light_seconds"] for row in rows)
@@ -107,13 +107,13 @@ def light(load: Load) -> str:
 
 
 def _light_share(row: Mapping[str, Any], key: str) -> float:
-    """Return what a step by light takes of one with a dense product."""
+    """Return the cost of a step by light, relative to one with a dense product."""
     spent: Mapping[str, float] = row[f"step_{key}"]
     return spent["light"] / spent["dense"]
 
 
 def eight_values(load: Load) -> str:
-    """Return what a choice among eight fixed values reaches beside learned weights."""
+    """Return the accuracy of a choice among eight fixed values, compared with learned weights."""
     parts = []
     for name, called in (("mnist", "MNIST"), ("cifar", "CIFAR-10")):
         rows = {row["variant"]: row for row in load(f"slots/accuracy-{name}")["rows"]}
@@ -151,7 +151,7 @@ def memory(load: Load) -> str:
 
 
 def forgetting(load: Load) -> str:
-    """Return what is forgotten of tasks in turn."""
+    """Return the forgetting of tasks that are learned one after another."""
     rows = [row for row in load("slots/continual")["rows"] if row["scenario"] == "permuted"]
     bank, shared, alone = (
         next(row for row in rows if row["way"].startswith(way))
@@ -167,7 +167,7 @@ def forgetting(load: Load) -> str:
 
 
 def convolutions(load: Load) -> str:
-    """Return which rules teach convolutions, under either optimizer."""
+    """Return which rules teach convolutions, with either optimizer."""
     return " ".join(_convolutions(load, name) for name in CONVNETS)
 
 
@@ -185,7 +185,7 @@ def _convolutions(load: Load, name: str) -> str:
 
 
 def _on_convolutions(row: Mapping[str, Any]) -> str:
-    """Return what a rule with random feedback reaches, beside the better baseline."""
+    """Return the score of a rule with random feedback, compared with the better baseline."""
     rule, lost = f"`{row['rule']}`", row["runs"] - row["finished"]
     if lost:
         return f"{rule} diverges in {lost} of {row['runs']} runs"
@@ -197,7 +197,7 @@ def _on_convolutions(row: Mapping[str, Any]) -> str:
 
 
 def pieces(load: Load) -> str:
-    """Return what pieces take to reach the score of end-to-end distillation."""
+    """Return the time of pieces until the score of end-to-end distillation."""
     rows = load("neighbourhoods/wall_time")["rows"]
     way = "end to end, whole"
     there = sum(_best(row) >= row["scores"][way] for row in rows)
@@ -214,7 +214,7 @@ def pieces(load: Load) -> str:
 
 
 def local_minima(load: Load) -> str:
-    """Return from how many starts each rule reaches a minimum that is known."""
+    """Return from how many starts each rule reaches a known minimum."""
     rows = load("audit/minima")["rows"]
     problems = dict.fromkeys(row["problem"] for row in rows)
     return " ".join(
@@ -223,7 +223,7 @@ def local_minima(load: Load) -> str:
 
 
 def _reached(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return from how many starts the minimum of one problem is reached, by rule."""
+    """Return from how many starts each rule reaches the minimum of one problem."""
     found = {row["way"]: row["share"] for row in rows}
     backprop, starts = found.pop("backprop"), len(rows[0]["losses"])
     listed = _listed([f"{share:.0%} (`{way}`)" for way, share in found.items()])
@@ -236,7 +236,7 @@ def _reached(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def robustness(load: Load) -> str:
-    """Return what an attack leaves right through each rule's graph, and by exact gradients."""
+    """Return the accuracy under attack through each rule's graph, and by exact gradients."""
     rows = load("audit/through_feedback")["rows"]
     rules, seeds = dict.fromkeys(row["rule"] for row in rows), {row["seed"] for row in rows}
     told = [_withstood(rule, [row for row in rows if row["rule"] == rule]) for rule in rules]
@@ -248,7 +248,7 @@ def robustness(load: Load) -> str:
 
 
 def _withstood(rule: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return what one rule's weights withstand, in three ways."""
+    """Return the accuracy of one rule's weights in three cases."""
     plain, exact = (interval([row["exact"][place] for row in rows]) for place in (0, -1))
     through = interval([row["through"][-1] for row in rows])
     return (
@@ -286,4 +286,4 @@ CLAIMS: dict[str, Callable[[Load], str]] = {
     "local-minima": local_minima,
     "robustness": robustness,
 }
-"""By the name of a claim, what records say of it."""
+"""The functions for claims by the claim's name."""

@@ -1,4 +1,4 @@
-"""The index of `results/`: what each record is, and the command that makes it again."""
+"""The index of `results/`: each record with the command that reproduces it."""
 
 import shlex
 from pathlib import Path
@@ -8,20 +8,20 @@ from benchmarks.common.records import RESULTS, command, load
 from benchmarks.common.tables import Cells
 
 DROPPED = ("--output", "--resume")
-"""Options of a recorded command that say where it wrote, and nothing of what it measured."""
+"""Options of a recorded command for its output, which do not affect the measurement."""
 
 FORMER_TASKS = "variants:"
-"""How recorded commands name the tasks that are now in `benchmarks.comparisons.tasks`."""
+"""The former prefix of the tasks in `benchmarks.comparisons.tasks`, in recorded commands."""
 
 PLOTS = {"slots/accuracy-mnist": "slots/staircase"}
-"""The plot of a record that is not called as the record is."""
+"""The plots whose names differ from the record's."""
 
 
 def records(topic: str | None = None) -> Cells:
-    """Return one row a record: its topic, its files and its command.
+    """Return one row per record: its topic, its files and its command.
 
     Args:
-        topic: A folder of `results/`, in whose page the links then begin. Default: all.
+        topic: A folder of `results/`; links are then relative to it. Default: all.
     """
     found = sorted(RESULTS.glob(f"{topic or '*'}/*.json"), key=lambda p: (p.parent, p.stem))
     start = RESULTS / topic if topic else RESULTS
@@ -43,15 +43,15 @@ def row(path: Path, start: Path) -> list[str]:
 
 
 def link(text: str, file: Path, start: Path) -> str:
-    """Return a link to a file, nothing where there is none."""
+    """Return a link to a file, empty if the file does not exist."""
     return f"[{text}]({file.relative_to(start).as_posix()})" if file.exists() else ""
 
 
 def repeated(name: str, record: dict[str, Any]) -> str:
-    """Return the command that measures a record's figures again, by today's names.
+    """Return the command that reproduces a record, with current names.
 
     Args:
-        name: The record's, "topic/name" or "topic/name-data".
+        name: The name of the record, "topic/name" or "topic/name-data".
         record: Its content, with the command as it was typed.
     """
     typed: str = record["provenance"]["command"]
@@ -63,12 +63,12 @@ def repeated(name: str, record: dict[str, Any]) -> str:
 
 
 def today(word: str) -> str:
-    """Return a word of a command, or a task's name, with its module as it is called today."""
+    """Return a word of a command, or a task's name, with the current name of its module."""
     return word.replace(FORMER_TASKS, "benchmarks.comparisons.tasks:")
 
 
 def arguments(words: list[str]) -> list[str]:
-    """Return a command's words without where it wrote."""
+    """Return a command's words without its output."""
     measured = []
     rest = list(words)
     while rest:

@@ -1,10 +1,10 @@
-"""The leaderboard: every rule of every recorded comparison in one table that one filters and sorts.
+"""The leaderboard: every rule of every recorded comparison in one table to filter and sort.
 
     python -m benchmarks.pages.leaderboard [FILE]
 
 writes one HTML file that opens anywhere (`build/leaderboard.html` by default). The documentation
-site has the same table: `docs/conf.py` puts it into `docs/leaderboard.md` when it builds the site,
-so it is made from the records of that moment and nothing of it is kept in the repository.
+site has the same table: `docs/conf.py` inserts it into `docs/leaderboard.md` in the build of the
+site, so it is always made from the current records and is not stored in the repository.
 """
 
 import shlex
@@ -34,7 +34,7 @@ ABOVE, ALIKE, BELOW, OPEN, CONTROL = (
 
 @dataclass(frozen=True)
 class Row:
-    """A rule in a recorded comparison, every cell ready to be printed."""
+    """A rule in a recorded comparison, with every cell as text."""
 
     record: str
     task: str
@@ -55,10 +55,10 @@ class Row:
 
 
 def main(file: str | None = None) -> None:
-    """Write the leaderboard as one file and say where.
+    """Write the leaderboard as one file and print its path.
 
     Args:
-        file: Where to. Default: `FILE`.
+        file: The path of the file. Default: `FILE`.
     """
     to = Path(file) if file else FILE
     to.parent.mkdir(parents=True, exist_ok=True)
@@ -67,16 +67,16 @@ def main(file: str | None = None) -> None:
 
 
 def offline() -> str:
-    """Return the leaderboard as a page that holds all it needs."""
+    """Return the leaderboard as a self-contained page."""
     return _rendered(embedded=False, docs=documentation(), settings="")
 
 
 def embedded(docs: str, settings: str) -> str:
-    """Return the leaderboard as a part of a page of the site.
+    """Return the leaderboard as part of a page of the site.
 
     Args:
-        docs: Where the site has its guides, seen from the page.
-        settings: Where it has the settings of comparisons.
+        docs: The path of the guides, relative to the page.
+        settings: The path of the settings of comparisons.
     """
     return _rendered(embedded=True, docs=docs, settings=settings)
 
@@ -126,7 +126,7 @@ def row(record: str, comparison: Comparison, found: RuleRow) -> Row:
 
     Args:
         record: The comparison's name in `results/comparisons`.
-        comparison: It.
+        comparison: The comparison.
         found: The rule's figures in it.
     """
     scores, interval = ScoreFormat.of(comparison.task), found.recovery_interval
@@ -162,9 +162,9 @@ def stands(found: RuleRow) -> str:
 
 
 def command(record: str, comparison: Comparison, rule: str) -> str:
-    """Return the command that makes a row again, with the controls that it is compared with.
+    """Return the command that reproduces a row, with the controls that it is compared with.
 
-    A rule with arguments is made again with all rules of its comparison, as its settings spell it.
+    A rule with arguments is run with all rules of its comparison, as spelled in its settings.
     """
     words = ["beyondprop", "compare", "--config", f"results/comparisons/{record}.yaml"]
     asked = [each for each in comparison.spec.get("rules") or () if isinstance(each, str)]

@@ -1,4 +1,4 @@
-"""What four kinds of users get, each with a figure of a record."""
+"""The benefit for four kinds of users, each with a figure from a record."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ Load = Callable[[str], dict[str, Any]]
 
 
 def outcomes(load: Load) -> Cells:
-    """Return one row a kind of user: what it wants, what there is for it, and what was measured."""
+    """Return one row per kind of user: its goal, the tool for it, and the measured result."""
     found = (
         ("study learning without backprop", *research(load)),
         ("train models that do not fit into memory", *memory(load)),
@@ -21,7 +21,7 @@ def outcomes(load: Load) -> Cells:
 
 
 def research(load: Load) -> tuple[str, str]:
-    """Return what direct feedback alignment reaches where depth helps."""
+    """Return the recovery of direct feedback alignment where depth helps."""
     rows = {row["rule"]: row for row in load("comparisons/fashion-small")["rows"]}
     low, high = rows["dfa"]["recovery_interval"]
     return "[rules](docs/index.md#the-rules), `compare`", (
@@ -43,7 +43,7 @@ def memory(load: Load) -> tuple[str, str]:
 
 
 def light(load: Load) -> tuple[str, str]:
-    """Return what simulated optical feedback costs in accuracy."""
+    """Return the loss of accuracy by simulated optical feedback."""
     rows = [row for row in load("optics/accuracy")["rows"] if row["data_set"] == "mnist"]
     found = {row["way"]: row for row in rows}
     opu, exact = found["lighton-opu"], found["exact"]
@@ -55,7 +55,7 @@ def light(load: Load) -> tuple[str, str]:
 
 
 def tasks(load: Load) -> tuple[str, str]:
-    """Return what a bank of selections forgets of tasks in turn."""
+    """Return the forgetting of a bank of selections on tasks that are learned one after another."""
     rows = load("slots/continual")["rows"]
     (bank,) = (
         row for row in rows if row["scenario"] == "permuted" and row["way"].startswith("bank")

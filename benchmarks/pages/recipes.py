@@ -1,4 +1,4 @@
-"""The settings of published comparisons as YAML: `beyondprop compare --config` makes one again.
+"""The settings of published comparisons as YAML, for `beyondprop compare --config`.
 
 `python -m benchmarks.pages.tables` writes them.
 """
@@ -12,13 +12,13 @@ from beyondprop.experiment.recipe import recipe
 
 
 def recipes() -> dict[Path, str]:
-    """Return the text of the YAML file beside each comparison's record."""
+    """Return the text of the YAML file next to each comparison's record."""
     records = sorted((RESULTS / "comparisons").glob("*.json"))
     return {path.with_suffix(".yaml"): of(load(f"comparisons/{path.stem}")) for path in records}
 
 
 def of(record: dict[str, Any]) -> str:
-    """Return a comparison's settings, its task by today's name."""
+    """Return a comparison's settings, with the current name of its task."""
     spec = record["spec"]
     task = today(spec["task"]) if isinstance(spec["task"], str) else spec["task"]
     return recipe(spec | {"task": task})

@@ -1,4 +1,4 @@
-"""The tables of README, docs and results/, made from the records, and the settings of these.
+"""The tables of README, docs and results/, made from the records, and the settings of comparisons.
 
     python -m benchmarks.pages.tables
 
@@ -63,7 +63,7 @@ TASKS = (
     "cifar-conv",
     "cifar-resnet20-short",
 )
-"""The comparisons that come first on a rule's page, in order; all others follow by name."""
+"""The first comparisons on a rule's page, in order; all others follow by name."""
 
 ARCHITECTURES = {
     "GCN, Cora": "cora-gcn",
@@ -86,13 +86,13 @@ ARCHITECTURES = {
     "VGG8b, narrow, CIFAR-10": "cifar-vgg8-short",
     "ViT, Fashion-MNIST 14 × 14": "fashion-small-vit",
 }
-"""The rows of the table of networks and their comparisons; those not recorded yet are left out."""
+"""The rows of the table of networks with their comparisons; those without a record are left out."""
 ALONE = {"movielens-deepfm", "movielens-dcn", "movielens-autoint", "movielens-afn"}
-"""Comparisons in which a factorisation machine alone takes the place of the linear model."""
+"""Comparisons in which a factorisation machine alone replaces the linear model."""
 MACHINE = "movielens-fm"
 
 OPTIMIZERS = ("sgd", "adam")
-"""Ends of the names of records that compare under one optimizer alone."""
+"""Suffixes of the names of records that use a single optimizer."""
 
 MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "audit minima": ("audit/minima", audits.minima),
@@ -146,7 +146,7 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "features ridge": ("random_features/evaluation", random_features.ridge),
     "features defence": ("random_features/evaluation", random_features.defence),
 }
-"""A table's record, and what makes the table from its rows."""
+"""The record of a table, and the function that makes the table from its rows."""
 
 NAMES = {
     "audit minima": 2,
@@ -160,11 +160,11 @@ NAMES = {
     "models refused": 3,
     "models trainer": 2,
 }
-"""How many columns of a table, from the first on, are words; elsewhere one is."""
+"""The number of columns of a table, from the first, that are words; one by default."""
 
 
 def main() -> None:
-    """Write the tables of every page anew, and the settings beside comparisons."""
+    """Rewrite the tables of every page, and the settings next to comparisons."""
     for file, text in recipes().items():
         file.write_text(text, "utf-8")
     for page in PAGES:
@@ -177,7 +177,7 @@ def filled(text: str) -> str:
 
 
 def table(name: str) -> str:
-    """Return the table of that name as Markdown."""
+    """Return the table with this name as Markdown."""
     if name in MADE:
         record, make = MADE[name]
         return markdown(*make(load(record)["rows"]), names=NAMES.get(name, 1))
@@ -186,19 +186,19 @@ def table(name: str) -> str:
 
 
 def compare(task: str) -> str:
-    """Return a comparison, one row a rule, and how it was made."""
+    """Return a comparison, one row per rule, and how it was made."""
     record = comparison(task)
     return f"{markdown(*comparisons.compare(record))}\n\n{words.made(record)}"
 
 
 def verdict(task: str) -> str:
-    """Return what a comparison found, in sentences."""
+    """Return the findings of a comparison in sentences."""
     return words.verdict(comparison(task))
 
 
 def by_optimizer(task: str) -> str:
-    """Return what each rule reached with each optimizer: the best of the longest trials, and the
-    test scores where the comparison was made with each optimizer alone.
+    """Return the results of each rule with each optimizer: the best of the longest trials, and the
+    test scores if the comparison was also made with each optimizer alone.
     """
     apart = {f"{end}, test": f"{task}-{end}" for end in OPTIMIZERS if f"{task}-{end}" in recorded()}
     parts = [words.by_optimizer(comparison(task))]
@@ -211,26 +211,26 @@ def by_optimizer(task: str) -> str:
 
 
 def published(name: str) -> str:
-    """Return what others have published: for each study its source, its setting and a table."""
+    """Return published results: for each study its source, its setting and a table."""
     return "\n\n".join(
         f"{study.source}. {study.setting}\n\n{markdown(*study.cells())}" for study in STUDIES[name]
     )
 
 
 def by_block(task: str, own: str) -> str:
-    """Return how a rule's update of each block of a task's model aligns with the gradient."""
+    """Return the alignment of a rule's update with the gradient for each block of a model."""
     return markdown(*comparisons.by_block(own, comparison(task)))
 
 
 def rule(name: str) -> str:
-    """Return what a rule reaches on every task, one row a task, and what marks mean."""
+    """Return the results of a rule, one row per task, and the meaning of marks."""
     records = {task: comparison(task) for task in recorded()}
     cells = comparisons.rule(name, records)
     return f"{markdown(*cells)}\n\n{words.ages(records, name)}"
 
 
 def networks(tasks: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return the comparisons of networks that are recorded, by what they are called in tables."""
+    """Return the recorded comparisons of networks, by their names in tables."""
     made = set(recorded())
     return {
         name: comparison(task)
@@ -251,30 +251,30 @@ def architectures() -> str:
 
 
 def below_frozen(*tasks: str) -> str:
-    """Return which rules end below frozen, network by network; of all networks or of those named.
+    """Return which rules are below frozen, network by network; for all networks or those named.
 
-    A comparison that is not recorded yet is left out.
+    A comparison without a record is left out.
     """
     return by_network.below_frozen(networks(tasks or ARCHITECTURES.values()))
 
 
 def study(name: str) -> str:
-    """Return what a study of scale says, and its laws along each axis."""
+    """Return the findings of a scaling study, with its laws along each axis."""
     record = load(f"scaling/{name}")
     laws = [markdown(*scaling.laws(record, axis)) for axis in scaling.axes(record)]
     return "\n\n".join([scaling.told(record), *laws])
 
 
 def distilled(name: str) -> str:
-    """Return what a distillation piece by piece says, and what each way reaches."""
+    """Return the findings of a distillation piece by piece, with the results of each method."""
     record = load(f"neighbourhoods/{name}")
     return f"{neighbourhoods.told(record)}\n\n{markdown(*neighbourhoods.distilled(record))}"
 
 
 def of_modalities(name: str) -> str:
-    """Return what a comparison of methods for several modalities found, and what each reaches.
+    """Return the findings of a comparison of methods for several modalities, with their results.
 
-    One that is not recorded yet has a sentence that says so.
+    If there is no record yet, a sentence says so.
     """
     if name not in recorded_modalities():
         return modalities.NOTHING
@@ -284,26 +284,26 @@ def of_modalities(name: str) -> str:
 
 
 def modalities_trust(name: str) -> str:
-    """Return whom the fusions of a comparison trust, where it is known whom they should."""
+    """Return the weights of a comparison's fusions, if the informative modalities are known."""
     return of_recorded(name, modalities.trust)
 
 
 def modalities_missing(name: str) -> str:
-    """Return what methods reach with modalities missing."""
+    """Return the scores of methods with missing modalities."""
     return of_recorded(name, modalities.missing, names=2)
 
 
 def of_recorded(name: str, make: Callable[[dict[str, Any]], Cells], names: int = 1) -> str:
-    """Return a table of a comparison of methods for several modalities, or that there is none."""
+    """Return a table of a comparison of methods for several modalities, or that it is missing."""
     if name not in recorded_modalities():
         return modalities.NOTHING
     return markdown(*make(load(f"modalities/{name}")), names=names)
 
 
 def modalities_verdict(*names: str) -> str:
-    """Return what comparisons of methods for several modalities found, a sentence each.
+    """Return the findings of comparisons of methods for several modalities, one sentence each.
 
-    Of all or of those named; one that is not recorded yet is left out.
+    For all or for those named; one without a record is left out.
     """
     known = recorded_modalities()
     taken = [name for name in names or known if name in known]
@@ -317,24 +317,24 @@ def recorded_modalities() -> list[str]:
 
 
 def audit_answers(name: str) -> str:
-    """Return what an audit found of each question; that there is none where it isn't recorded."""
+    """Return the verdict of an audit on each question, or that there is no record of it."""
     return audits.answers(load(f"audit/{name}")) if has_audit(name) else audits.NOTHING
 
 
 def audit_time(name: str) -> str:
-    """Return how long an audit took."""
+    """Return the duration of an audit."""
     return audits.duration(load(f"audit/{name}")) if has_audit(name) else audits.NOTHING
 
 
 def audit_forgotten() -> str:
-    """Return what rules forget of tasks in turn; that there is none where it isn't recorded."""
+    """Return the forgetting of each rule, or that there is no record of it."""
     if not has_audit("forgetting"):
         return audits.NOTHING
     return audits.forgotten(load("audit/forgetting")["rows"])
 
 
 def audited(name: str) -> str:
-    """Return the questions of an audit with what was found and all figures."""
+    """Return the questions of an audit with its verdicts and all figures."""
     return audits.audited(load(f"audit/{name}")) if has_audit(name) else audits.NOTHING
 
 
@@ -344,7 +344,7 @@ def has_audit(name: str) -> bool:
 
 
 def study_light(name: str) -> str:
-    """Return from what size on light would pay, by a study's laws."""
+    """Return from which size light would pay, by a study's laws."""
     record = load(f"scaling/{name}")
     return f"{light.break_even(record)}\n\n{markdown(*light.table(record))}"
 
@@ -356,7 +356,7 @@ def comparison(task: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def loaded(read: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any]:
-    """Return a record as a function reads it, once."""
+    """Return a record from a function that reads it, only once."""
     return read(name)
 
 
@@ -367,12 +367,12 @@ def recorded() -> list[str]:
 
 
 def by_user() -> str:
-    """Return what four kinds of users get."""
+    """Return the benefit for four kinds of users."""
     return markdown(*outcomes(load), names=3)
 
 
 def claim(name: str) -> str:
-    """Return what the records show of a claim."""
+    """Return the results of the records on a claim."""
     if name == "random-feedback":
         known = {
             "MLP, MNIST": "mnist-mlp",
@@ -391,7 +391,7 @@ def step_time(*only: str) -> str:
 
 
 def records(*topic: str) -> str:
-    """Return the index of all records, or of a topic's: one row a record."""
+    """Return the index of all records, or of a topic's: one row per record."""
     return markdown(*index.records(*topic), names=4)
 
 
@@ -420,7 +420,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "step-time": step_time,
     "records": records,
 }
-"""What makes the blocks that take more words."""
+"""The functions for the blocks whose names have several words."""
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The same measurements of other libraries."""
+"""The same measurements with other libraries."""

@@ -1,12 +1,12 @@
-"""BioTorch, the peer: a model converted by it, and its loss as its own training loop takes it.
+"""BioTorch, the peer library: conversion of a model, and its loss as in its own training loop.
 
     pip install --no-deps biotorch==0.0.16
 
-Two of its modules are imported, `biotorch.module.biomodule` and what that needs. They need PyTorch
-only, so `--no-deps` will do (torchvision, torchattacks, jupyter and others are for its models and
-notebooks), and they run on PyTorch 2.13 unchanged. Two things are worked around, neither in the
-step: what it prints when it converts a model is thrown away, and so is PyTorch's warning that the
-kind of hook its DFA hangs on is deprecated.
+Two of its modules are imported, `biotorch.module.biomodule` and its dependency. They need only
+PyTorch, so `--no-deps` is enough (torchvision, torchattacks, jupyter and others are for its models
+and notebooks), and they run unchanged on PyTorch 2.13. Two workarounds are not part of the step:
+its output during conversion is discarded, and so is PyTorch's warning that the kind of hook in its
+DFA is deprecated.
 """
 
 import contextlib
@@ -44,15 +44,15 @@ def installed() -> str:
 def convert(
     model: nn.Module, mode: str, outputs: int, inputs: Tensor, targets: Tensor, loss: Loss
 ) -> tuple[nn.Module, Callable[[], Tensor]]:
-    """Return the model as BioTorch converts it, with its weights, and a function for its loss.
+    """Return the model as converted by BioTorch, with its weights, and a function for its loss.
 
     Args:
-        model: Its linear layers and convolutions are replaced.
+        model: The model; its linear layers and convolutions are replaced.
         mode: One of `MODES`.
         outputs: Width of its output.
         inputs: One batch.
-        targets: Its targets.
-        loss: (outputs, targets) to a scalar.
+        targets: The batch's targets.
+        loss: Returns a scalar from (outputs, targets).
     """
     biomodule = import_module("biotorch.module.biomodule")
     with contextlib.redirect_stdout(io.StringIO()):

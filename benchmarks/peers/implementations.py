@@ -17,12 +17,12 @@ RULES = ("backprop", "fa", "dfa", "usf", "frsf", "brsf", "kp", "wm")
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the training loop needs.
+    """A network prepared for the training loop.
 
     Attributes:
-        network: The plain network or the one that was made of it.
-        parameters: For the optimizer.
-        loss: Goes forward and returns the loss, to go backward from.
+        network: The plain network or the converted one.
+        parameters: The parameters for the optimizer.
+        loss: Runs the forward pass and returns the loss for the backward pass.
     """
 
     network: nn.Module
@@ -32,11 +32,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Implementation:
-    """A rule as a library implements it.
+    """A rule as implemented by a library.
 
     Attributes:
-        library: Whose it is.
-        rule: Its name there.
+        library: The name of the library.
+        rule: The name of the rule in the library.
     """
 
     library: str
@@ -44,11 +44,11 @@ class Implementation:
 
     @property
     def name(self) -> str:
-        """What it is called beside the others."""
+        """The name in tables."""
         return self.library if self.library == PLAIN else f"{self.library} {self.rule}"
 
     def prepare(self, net: Network) -> Prepared:
-        """Build the network and make the library teach it by the rule."""
+        """Build the network and prepare it for training with the rule."""
         network, (inputs, targets) = net.build(), net.batch()
         loss = nn.functional.cross_entropy
         if self.library == peer.NAME:
@@ -79,7 +79,7 @@ class Implementation:
         return step
 
     def hidden_gradients(self, net: Network) -> list[list[Tensor | None]]:
-        """Return the gradient of every hidden layer's weight, each as a list of one."""
+        """Return the gradient of every hidden layer's weight, each as a list with one item."""
         with generators_kept():
             torch.manual_seed(0)
             prepared = self.prepare(net)

@@ -3,10 +3,10 @@
     pip install --no-deps biotorch==0.0.16
     python -m benchmarks.peers.step_time --rounds 100
 
-All take the same networks, first weights, batches, loss and optimizer, interleaved in one process.
-`biotorch.py` says what BioTorch needs to run. Before a rule is timed, its gradients are
-compared with backprop's. A peer's rule whose hidden gradients are backprop's, and any that breaks,
-is recorded as a failure, with the reason.
+All use the same networks, initial weights, batches, loss and optimizer, interleaved in one process.
+`biotorch.py` states how BioTorch is run. Before a rule is timed, its gradients are compared with
+backprop's. A peer's rule whose hidden gradients equal backprop's, or that fails, is recorded as a
+failure with the reason.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ from beyondprop.measure.alignment import cosine
 
 NETS = ("mlp-8x1024", "mlp-*x64", "mlp-*x128", "convnet")
 SAME = 0.99
-"""A peer whose hidden gradients have a greater cosine with backprop's does backprop."""
+"""A peer whose hidden gradients have a larger cosine with backprop's does backprop."""
 
 
 def main(
@@ -40,11 +40,11 @@ def main(
     """Time a training step of this library and of BioTorch against plain PyTorch.
 
     Args:
-        rounds: Turns of each rule on each network: one step, or 5 ms of short ones.
-        warmup: Rounds before that, not counted.
-        threads: CPU threads. Default: as many as PyTorch takes.
+        rounds: Turns of each rule on each network: one step, or 5 ms of short steps.
+        warmup: Warm-up rounds, which are not counted.
+        threads: CPU threads. Default: PyTorch's.
         cases: Names or patterns of the networks, for example "mlp-*x64".
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started, version = datetime.now(UTC), peer.installed()
     used = set_threads(threads)
@@ -58,7 +58,7 @@ def main(
 
 
 def measure(net: Network, rounds: int, warmup: int) -> Iterator[dict[str, Any]]:
-    """Yield one row an implementation."""
+    """Yield one row per implementation."""
     checks = {made: check(made, net) for made in IMPLEMENTATIONS}
     working = [made for made, found in checks.items() if "failure" not in found]
     cases = [Case(made.name, partial(made.step, net)) for made in working]
@@ -71,13 +71,13 @@ def measure(net: Network, rounds: int, warmup: int) -> Iterator[dict[str, Any]]:
 
 
 def check(made: Implementation, net: Network) -> dict[str, Any]:
-    """Return the greatest cosine of a hidden layer's gradient with backprop's, or the failure."""
+    """Return the largest cosine of a hidden layer's gradient with backprop's, or the failure."""
     try:
         step = made.step(net)
         step()
         step()
         found = made.hidden_gradients(net)
-    except Exception as error:  # whatever it is, a user of that library would see it
+    except Exception as error:  # of any kind, as a user of that library would see it
         return {"failure": f"{type(error).__name__}: {error}"}
     greatest = max(
         (1.0 if (c := cosine(a, b)) is None else c)
@@ -89,7 +89,7 @@ def check(made: Implementation, net: Network) -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]], biotorch: str) -> Table:
-    """Return the rows as a table, and the reasons of failures below it."""
+    """Return the rows as a table, with the reasons of failures below it."""
     failures = [
         f"{row['net']}, {row['library']} {row['rule']}: {row['failure']}"
         for row in rows

@@ -1,4 +1,4 @@
-"""The table of peers on pages: headings and rows, made of records."""
+"""The table of peers on pages, made from records."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ RULES = ("fa", "dfa", "usf")
 
 
 def step_time(rows: list[dict[str, Any]]) -> Cells:
-    """Return step times beside a peer's, relative to plain PyTorch: one row a network."""
+    """Return step times compared with a peer's, relative to plain PyTorch: one row per network."""
     found = {(row["net"], row["library"], row["rule"]): row for row in rows}
     libraries = ("BioTorch", "BeyondProp")
     pairs = [(library, rule) for rule in RULES for library in libraries]

@@ -1,1 +1,1 @@
-"""Random projections: time, statistics, errors of many classes."""
+"""Random projections: time, statistics, errors with many classes."""

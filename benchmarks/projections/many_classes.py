@@ -1,13 +1,13 @@
-"""Direct feedback of errors of very many classes: what a sketch of them saves, and what it costs.
+"""Direct feedback of errors with very many classes: the gain and the cost of a sketch.
 
     python -m benchmarks.projections.many_classes --threads 1
 
-The time: an error of 50,000 classes, batch 256, carried to 4,096 numbers by a sketch and by a
-stored matrix, in turns. The effect: a network with 2,000 classes learns by direct feedback
-alignment through each; the classes are random points, the samples lie around them. The table shows
-how well the hidden layers' updates are aligned with the true gradient at the end, how many fresh
-samples are put right, and what share that is of what backprop gains over frozen hidden layers. Each
-method's learning rate is chosen beforehand, on fresh samples of a seed of its own.
+Time: an error of 50,000 classes, batch 256, is projected to 4,096 numbers by a sketch and by a
+stored matrix, alternating. Effect: a network with 2,000 classes learns by direct feedback alignment
+through each; the classes are random points, and the samples are close to them. The table shows the
+alignment of the hidden layers' updates with the true gradient at the end, the accuracy on new
+samples, and its recovery of backprop's gain over frozen hidden layers. Each method's learning rate
+is chosen beforehand, on new samples from a separate seed.
 """
 
 import statistics
@@ -42,7 +42,7 @@ Run = tuple[float, list[float | None]]
 
 
 def sketched(seed: int, buckets: int) -> Rule:
-    """Return direct feedback of an error that is summed into buckets first."""
+    """Return direct feedback of an error that is first summed into buckets."""
     inner = Signs(seed=seed, shared=True)
     return bp.DirectFeedbackAlignment(Sketched(seed=seed, inner=inner, buckets=buckets))
 
@@ -62,14 +62,14 @@ def main(
     threads: int | None = None,
     output: Path = Path("results/projections/many_classes.json"),
 ) -> None:
-    """Time a sketch of wide errors and learn by it.
+    """Time a sketch of wide errors and train with it.
 
     Args:
-        rounds: Turns of each projection.
-        steps: Training steps of each run.
-        repeats: How many seeds, from 0 on.
-        threads: CPU threads. Default: as many as PyTorch takes.
-        output: Where the record goes; the table goes beside it.
+        rounds: Rounds, with one turn per projection.
+        steps: Training steps per run.
+        repeats: The number of seeds, from 0.
+        threads: CPU threads. Default: PyTorch's.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     used = set_threads(threads)
@@ -80,7 +80,7 @@ def main(
 
 
 def times(rounds: int) -> Iterator[dict[str, Any]]:
-    """Yield one row a projection."""
+    """Yield one row per projection."""
     kinds = Dense(shared=True), Sketched()
     taken = time_cases("error", [Case(p.name, partial(build, p, ERROR)) for p in kinds], rounds, 1)
     for name, time in taken.items():
@@ -90,7 +90,7 @@ def times(rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def learning(steps: int, seeds: range) -> list[dict[str, Any]]:
-    """Return one row a way."""
+    """Return one row per way."""
     rows = []
     total = len(METHODS) * (len(RATES) + len(seeds))
     with bars() as progress, bar(progress, "learning", total) as shown:
@@ -110,7 +110,7 @@ def learning(steps: int, seeds: range) -> list[dict[str, Any]]:
 
 
 def row_of(way: str, rate: float, runs: list[Run]) -> dict[str, Any]:
-    """Return a way's row, all but its recovery."""
+    """Return a way's row without its recovery."""
     scores, cosines = [run[0] for run in runs], [run[1] for run in runs]
     return {
         "part": "learning",
@@ -129,7 +129,7 @@ def row_of(way: str, rate: float, runs: list[Run]) -> dict[str, Any]:
 
 
 def learned(rule: Rule, steps: int, seed: int, rate: float) -> Run:
-    """Return a network's accuracy after training, and its hidden layers' alignment."""
+    """Return a network's accuracy after training, and the alignment of its hidden layers."""
     torch.manual_seed(seed)
     centres = torch.randn(CLASSES, INPUTS)
     model = nn.Sequential(
@@ -149,7 +149,7 @@ def learned(rule: Rule, steps: int, seed: int, rate: float) -> Run:
 
 
 def samples(centres: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return fresh samples around their classes' points."""
+    """Return new samples around the points of their classes."""
     y = torch.randint(CLASSES, (count,))
     return centres[y] + NOISE * torch.randn(count, INPUTS), y
 

@@ -1,11 +1,11 @@
-"""How close every projection comes to independent Gaussian entries: norms, products, outputs.
+"""The deviation of every projection from independent Gaussian entries: norms, products, outputs.
 
     python -m benchmarks.projections.statistics --repeats 3 --threads 1
 
-Norms and inner products: of Gaussian pairs of vectors at a cosine of a half, carried by one map a
-seed, beside what theory says of a Gaussian matrix. Outputs: what many maps a seed make of a one-hot
-and of a constant input, with the correlation of neighbouring outputs and the excess kurtosis, 0
-for a Gaussian. Float32, CPU.
+Norms and inner products: of Gaussian pairs of vectors at a cosine of a half, projected by one map
+per seed, compared with theory for a Gaussian matrix. Outputs: of many maps per seed for a one-hot
+and a constant input, with the correlation of neighbouring outputs and the excess kurtosis, which is
+0 for a Gaussian. Float32, CPU.
 """
 
 import statistics
@@ -42,7 +42,7 @@ Figures = dict[str, float]
 
 
 def sketched(seed: int) -> Projection:
-    """Return a sketch before a matrix of signs, of one seed."""
+    """Return a sketch followed by a matrix of signs, from one seed."""
     return Sketched(seed=seed, inner=Signs(seed=seed), buckets=BUCKETS)
 
 
@@ -68,11 +68,11 @@ def main(
     """Measure the statistics of every projection.
 
     Args:
-        pairs: Pairs of Gaussian vectors that each seed's map carries.
-        maps: Maps of each seed that carry a one-hot and a constant vector.
-        repeats: How many seeds, from 0 on.
-        threads: CPU threads. Default: as many as PyTorch takes.
-        output: Where the record goes; the table goes beside it.
+        pairs: Pairs of Gaussian vectors that each seed's map projects.
+        maps: Maps per seed that project a one-hot and a constant vector.
+        repeats: The number of seeds, from 0.
+        threads: CPU threads. Default: PyTorch's.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     used = set_threads(threads)
@@ -83,7 +83,7 @@ def main(
 
 
 def measured(pairs: int, maps: int, seeds: range) -> Iterator[dict[str, Any]]:
-    """Yield one row a pair of widths and kind: every figure with its spread over seeds."""
+    """Yield one row per pair of widths and kind: every figure with its spread over seeds."""
     turns = len(WIDTHS) * len(KINDS) * len(seeds)
     with bars() as progress, bar(progress, "statistics", turns) as shown:
         for m, n in WIDTHS:
@@ -107,10 +107,10 @@ def inputs(width: int) -> dict[str, Tensor]:
 
 
 def of_pairs(projection: Projection, m: int, n: int, pairs: int, seed: int) -> Figures:
-    """Return how well one map keeps norms and inner products of Gaussian vectors.
+    """Return how well one map preserves norms and inner products of Gaussian vectors.
 
-    The error of an inner product is relative to both norms, and its deviation to that which theory
-    says of a Gaussian matrix, ``sqrt((1 + cosine^2) / n)``.
+    The error of an inner product is relative to both norms, and its deviation is relative to the
+    theoretical one for a Gaussian matrix, ``sqrt((1 + cosine^2) / n)``.
     """
     generator = torch.Generator().manual_seed(seed)
     common, x, y = (torch.randn(pairs, m, generator=generator) for _ in range(3))
@@ -130,7 +130,7 @@ def of_pairs(projection: Projection, m: int, n: int, pairs: int, seed: int) -> F
 
 
 def of_maps(projection: Projection, x: Tensor, n: int, maps: int) -> Figures:
-    """Return what many maps make of one input of norm 1."""
+    """Return the statistics of many maps' outputs for one input of norm 1."""
     found = torch.stack([projection.project(x, n, 1 + i) for i in range(maps)]).double()
     norms, numbers = found.norm(dim=1), found * n**0.5
     kurtosis = (numbers**4).mean() / numbers.square().mean() ** 2
@@ -145,7 +145,7 @@ def of_maps(projection: Projection, x: Tensor, n: int, maps: int) -> Figures:
 
 
 def over_seeds(found: list[Figures]) -> dict[str, tuple[float, float]]:
-    """Return the mean and the standard deviation over seeds of every figure."""
+    """Return the mean and the standard deviation of every figure over seeds."""
     return {
         name: (statistics.mean(values), deviation(values) or 0.0)
         for name in found[0]

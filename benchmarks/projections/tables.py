@@ -1,4 +1,4 @@
-"""The tables of projections on pages: headings and rows, made of records."""
+"""The tables of projections on pages, made from records."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from benchmarks.common.tables import Cells, number, percent
 
 
 def wide(rows: list[dict[str, Any]]) -> Cells:
-    """Return the projections that no matrix could do: one row a size."""
+    """Return the projections that are too large for a matrix: one row per size."""
     lines = [
         [
             f"`{row['kind']}`, {row['inputs']:,} to {row['outputs']:,}",
@@ -23,7 +23,7 @@ def wide(rows: list[dict[str, Any]]) -> Cells:
 
 
 def sizes(rows: list[dict[str, Any]]) -> Cells:
-    """Return times relative to a dense matrix: one row a size, one column a kind."""
+    """Return times relative to a dense matrix: one row per size, one column per kind."""
     rows = [row for row in rows if row["ratio"] is not None]
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     lines = []
@@ -56,7 +56,7 @@ def duration(seconds: float) -> str:
 
 
 def errors(rows: list[dict[str, Any]]) -> Cells:
-    """Return what direct feedback of a wide error learns: one row a way."""
+    """Return the results of direct feedback of a wide error: one row per way."""
     lines = [
         [
             row["way"],
@@ -79,11 +79,11 @@ STATISTICS = {
     "constant_excess_kurtosis": "constant",
     "constant_neighbours": "neighbours",
 }
-"""Which figures of the record stand on a page, and what they are called."""
+"""The figures of the record on a page, with their headings."""
 
 
 def statistics(rows: list[dict[str, Any]]) -> Cells:
-    """Return how close to Gaussian every kind comes: one row a pair of widths and kind."""
+    """Return the deviation of every kind from a Gaussian: one row per pair of widths and kind."""
     lines = [
         [
             f"{row['kind']}, {row['inputs']:,} to {row['outputs']:,}",
@@ -96,6 +96,6 @@ def statistics(rows: list[dict[str, Any]]) -> Cells:
 
 
 def with_spread(mean: float, deviation: float, name: str) -> str:
-    """Return a figure with its spread over the seeds; of kurtosis fewer places are known."""
+    """Return a figure with its spread over the seeds; kurtosis has fewer decimals."""
     places = 2 if "kurtosis" in name else 4 if "norm" in name else 3
     return f"{mean:.{places}f} ± {deviation:.{places}f}"

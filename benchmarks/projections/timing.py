@@ -1,11 +1,10 @@
-"""The time of every projection, relative to a stored Gaussian matrix, and what the guide picks.
+"""The time of every projection, relative to a stored Gaussian matrix, and the cost model's choice.
 
     python -m benchmarks.projections.timing --rounds 20 --threads 1
 
 Every round gives every kind one turn, in rotating order, in one process; a ratio is the median of
-the ratios within rounds. Matrices are drawn before. Widths at which a matrix does not fit are timed
-for one kind alone; `Streamed` by its first outputs, each of which is as much work as any other.
-Float32, CPU.
+the ratios within rounds. Matrices are drawn beforehand. Widths too large for a matrix are timed for
+one kind only; `Streamed` by its first outputs, each of which takes the same work. Float32, CPU.
 """
 
 import importlib.util
@@ -37,14 +36,14 @@ from beyondprop.projections import (
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is projected to what.
+    """The widths of a projection, with the kinds to time.
 
     Attributes:
         inputs: Width of the input.
         outputs: Width of the output.
-        batch: How many at a time.
-        kinds: By what.
-        part: How many of the outputs are timed; None for all.
+        batch: Rows per batch.
+        kinds: The kinds of projections.
+        part: The number of outputs that are timed; None for all.
     """
 
     inputs: int
@@ -55,7 +54,7 @@ class Sizes:
 
     @property
     def name(self) -> str:
-        """What it is called in the record."""
+        """The name in the record."""
         return f"{self.inputs}-{self.outputs}-{self.batch}"
 
 
@@ -63,7 +62,7 @@ WIDE, MILLION = 2**20, 10**6
 
 
 def sizes() -> list[Sizes]:
-    """Return all that is timed."""
+    """Return all sizes."""
     return [
         Sizes(WIDE, WIDE, 1, (Hadamard,)),
         Sizes(WIDE, WIDE, 64, (Hadamard,)),
@@ -84,9 +83,9 @@ def main(
 
     Args:
         rounds: Turns of each kind at each size: one projection, or 5 ms of short ones.
-        threads: CPU threads. Default: as many as PyTorch takes.
+        threads: CPU threads. Default: PyTorch's.
         cases: Names or patterns of the sizes, for example "*-4096-256".
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     if importlib.util.find_spec("numba") is None:
@@ -98,7 +97,7 @@ def main(
 
 
 def measure(size: Sizes, rounds: int) -> Iterator[dict[str, Any]]:
-    """Yield one row a kind."""
+    """Yield one row per kind."""
     widths, part = (size.inputs, size.outputs, size.batch), size.part or size.outputs
     table = {cost.projection: cost for cost in costs(*widths, kinds=size.kinds)}
     full = [kind for kind in size.kinds if kind in FULL]
@@ -126,7 +125,7 @@ def measure(size: Sizes, rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def build(projection: Projection, size: Sizes) -> Step:
-    """Return what is timed, with all that is kept drawn."""
+    """Return the projection to time, with everything that it stores already drawn."""
     x = torch.randn(size.batch, size.inputs)
 
     def step() -> None:

@@ -1,9 +1,9 @@
-"""Attacks within a box of ε around each image: by gradients, and by queries alone.
+"""Attacks within a box of ε around each image: by gradients, and by queries only.
 
 FGSM: Goodfellow, Shlens and Szegedy 2015. PGD: Madry et al. 2018. Square: a random search after
-Andriushchenko et al., "Square Attack", 2020, with a plain schedule of sizes. An attack returns
-images; who scores them runs the model once more. Nothing here looks at how a model was taught: what
-gradient a model has is the caller's affair.
+Andriushchenko et al., "Square Attack", 2020, with a simple schedule of sizes. An attack returns
+images; another pass of the model scores them. Attacks do not depend on how a model was taught: the
+caller decides which gradient a model has.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ Model = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Box:
-    """What an attacker may do.
+    """The changes that an attacker may make.
 
     Attributes:
-        radius: ε, the most that a pixel may change, in the images' units.
-        low: The least value of a pixel.
-        high: The greatest value of a pixel.
+        radius: ε, the largest change of a pixel, in the images' units.
+        low: The smallest value of a pixel.
+        high: The largest value of a pixel.
     """
 
     radius: float
@@ -37,18 +37,18 @@ class Box:
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return by how much each sample's label leads; negative where another class does."""
+    """Return the lead of each sample's label; negative if another class leads."""
     own = one_hot(labels, logits.shape[1]).bool()
     return logits[own] - logits.masked_fill(own, -torch.inf).amax(1)
 
 
 def by_margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return a loss that a sure classifier does not flatten (Carlini and Wagner 2017)."""
+    """Return a loss that does not vanish for a confident classifier (Carlini and Wagner 2017)."""
     return -margin(logits, labels).sum()
 
 
 def fgsm(model: Model, x: Tensor, y: Tensor, box: Box) -> Tensor:
-    """Return images one step up the loss, by the sign of its gradient."""
+    """Return images after one step up the loss, by the sign of its gradient."""
     return box.clip(x + box.radius * _uphill(model, x, y, cross_entropy), x)
 
 
@@ -60,7 +60,7 @@ def pgd(
     steps: int = 40,
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
 ) -> Tensor:
-    """Return each image's worst of many steps uphill, from a random start, by the margin."""
+    """Return each image's worst of many steps up the loss, by the margin, from a random start."""
     moved = box.clip(x + torch.empty_like(x).uniform_(-box.radius, box.radius), x)
     worst, least = x, torch.full((len(x),), torch.inf)
     for _ in range(steps):
@@ -70,14 +70,14 @@ def pgd(
 
 
 def square(model: Model, x: Tensor, y: Tensor, box: Box, queries: int = 500) -> Tensor:
-    """Return images changed square by square at random, kept where the margin falls.
+    """Return images with random changes of squares, which are kept if the margin decreases.
 
     Args:
-        model: Only its outputs are looked at.
+        model: The model, of which only the outputs are used.
         x: Square images ``(n, 1, side, side)``.
         y: Their labels.
-        box: What may be changed.
-        queries: Of the model for each image.
+        box: The allowed changes.
+        queries: Queries of the model per image.
     """
     side = x.shape[-1]
     stripes = torch.randint(2, (len(x), 1, 1, side)) * 2 - 1

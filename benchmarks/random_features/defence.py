@@ -1,9 +1,9 @@
-"""Networks with light before the classifier, taught and then attacked; and controls without light.
+"""Networks with light before the classifier, trained and then attacked; and controls without light.
 
-The published defence trusts that an attacker does not know the matrix (Cappelli et al. 2021, 2022).
-Here one attacker does: by the calibrated model of the light, and a slope for the signs (Athalye,
-Carlini and Wagner 2018). What falls only to that one was hidden, not robust. Without light there is
-no matrix to hide, so there every attack counts as blind.
+The published defence assumes that an attacker does not know the matrix (Cappelli et al. 2021,
+2022). Here one attacker knows it: with the calibrated model of the light, and a slope for the signs
+(Athalye, Carlini and Wagner 2018). Samples that only this attacker fools were hidden, not robust.
+Without light, there is no matrix to hide, so every attack counts as blind.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ RATES = (1e-3, 3e-3)
 
 
 class Signs(nn.Module):
-    """Signs, with a slope of 1 in their place in the backward pass."""
+    """Signs with a slope of 1 in the backward pass."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + (x.sign() - x).detach()
@@ -35,12 +35,12 @@ class Signs(nn.Module):
 
 @dataclass(frozen=True)
 class Method:
-    """A network and what teaches it.
+    """A network with its rule.
 
     Attributes:
-        rule: Builds the rule, by a seed.
-        light: The class of the light before the classifier; None for none.
-        signs: Whether, without light, the classifier sees signs alone.
+        rule: Builds the rule from a seed.
+        light: The class of the light before the classifier; None without light.
+        signs: Whether, without light, the classifier gets only signs.
     """
 
     rule: Callable[[int], Rule]
@@ -48,7 +48,7 @@ class Method:
     signs: bool = False
 
     def model(self, pixels: int, width: int, features: int, seed: int) -> nn.Sequential:
-        """Return the network; its hidden layers start the same in every method."""
+        """Return the network; its hidden layers have the same initial weights in every method."""
         torch.manual_seed(seed)
         if self.light is not None:
             return defence(pixels, width, self.light(features, seed=seed))
@@ -58,7 +58,7 @@ class Method:
 
 
 def dfa(seed: int) -> Rule:
-    """Return direct feedback alignment with feedback of the seed."""
+    """Return direct feedback alignment with feedback from the seed."""
     return bp.DirectFeedbackAlignment(bp.Dense(seed=seed, shared=True))
 
 
@@ -76,19 +76,19 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "pgd": cross_entropy,
     "pgd, margin": by_margin,
 }
-"""PGD climbs each: where a sure classifier flattens the first, the second still has a slope."""
+"""The losses of PGD: if a confident classifier flattens the first, the second still has a slope."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How networks are trained.
+    """The settings of training.
 
     Attributes:
-        data: With images ``(n, 1, side, side)``.
-        width: Of the hidden layers.
-        features: By light.
+        data: The data, with images ``(n, 1, side, side)``.
+        width: The width of the hidden layers.
+        features: The number of optical features.
         epochs: Passes over the training samples.
-        samples: Training samples of an epoch, at most.
+        samples: Most training samples per epoch.
     """
 
     data: Data
@@ -98,7 +98,7 @@ class Setting:
     samples: int
 
     def trained(self, way: Method, rate: float, seed: int) -> Attachment:
-        """Return a network taught by Adam, its rule still attached."""
+        """Return a network trained with Adam, with its rule still attached."""
         pixels = self.data.train.inputs[0].numel()
         model = way.model(pixels, self.width, self.features, seed)
         handle = bp.attach(model, way.rule(seed), blocks=("features", "head"))
@@ -124,7 +124,7 @@ class Setting:
 
 @torch.no_grad()
 def right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Return which samples are classified right, in one pass."""
+    """Return which samples are classified correctly, in one pass."""
     return torch.cat([model(part).argmax(1) for part in x.split(1000)]) == y
 
 
@@ -137,25 +137,25 @@ def attacked(
     steps: int,
     queries: int,
 ) -> dict[str, Any]:
-    """Return the accuracy under each attack, and under the worst for each sample.
+    """Return the accuracy under each attack, and under the worst attack for each sample.
 
-    ``own``: along the gradient that the rule brings to the input; ``known``: along that through the
-    light's calibrated model, or where there is no light, through the network; both are each image's
-    worst over `LOSSES`. ``blind``: the worst of all that need not know a matrix. The rule is taken
-    off the model.
+    ``own``: along the gradient that the rule sends to the input; ``known``: along the gradient
+    through the light's calibrated model, or through the network if there is no light; both take
+    each image's worst over `LOSSES`. ``blind``: the worst of all attacks without the matrix. The
+    rule is removed from the model.
 
     Args:
-        handle: Of the network; its own gradients are those that its rule brings.
+        handle: The attachment of the network, with the gradients of its rule.
         surrogate: A network that the attacker has trained.
         x: Images.
         y: Their labels.
-        box: What may be changed.
-        steps: Of PGD.
-        queries: Of the random search.
+        box: The allowed changes.
+        steps: Steps of PGD.
+        queries: Queries of the random search.
     """
     model = handle.model
     alive = {"natural": right(model, x, y)}
-    if not isinstance(handle.blocks[0].rule, bp.Frozen):  # which brings no gradient to the input
+    if not isinstance(handle.blocks[0].rule, bp.Frozen):  # frozen sends no gradient to the input
         alive["own fgsm"] = right(model, fgsm(model, x, y, box), y)
         for name, loss in LOSSES.items():
             alive[f"own {name}"] = right(model, pgd(model, x, y, box, steps, loss), y)
@@ -169,9 +169,9 @@ def attacked(
 
 
 def telling(model: nn.Module) -> tuple[str, ...]:
-    """Return how the names of those attacks begin that only someone who knows the matrix can run.
+    """Return the prefixes of the names of attacks that require the matrix.
 
-    Backpropagation through calibrated light knows it too; without light nobody needs it.
+    Backpropagation through calibrated light uses the matrix too; without light, no attack needs it.
     """
     light = model.head[0]
     if not isinstance(light, Features):
@@ -196,7 +196,7 @@ def shares(alive: dict[str, Tensor], telling: tuple[str, ...]) -> dict[str, floa
 
 
 def calibrated(model: nn.Module) -> nn.Module:
-    """Return the network as one sees it who knows the matrix: with a way back through the light."""
+    """Return the network of an attacker with the matrix: with a backward pass through the light."""
     light, classifier = model.head
     if type(light) is not OpticalFeatures:
         return model

@@ -1,11 +1,12 @@
-"""Random features by light: the kernel they stand for, what they predict, and whether they defend.
+"""Random features by light: their kernel, their predictions, and their value as a defence.
 
     python -m benchmarks.random_features.evaluation --data_set mnist --threads 1
 
-Kernel: how far means over n features are from ``|x|² |y|² + (x·y)²``. Ridge: regression on features
-beside the exact kernel, linear ridge (below) and a network taught by backprop (above). Defence:
-networks with light before the classifier, under attack, beside the same network without light.
-Finished parts are cached in a folder and not repeated, as long as settings and code are the same.
+Kernel: the deviation of means over n features from ``|x|² |y|² + (x·y)²``. Ridge: regression on
+features, compared with the exact kernel, linear ridge (below) and a network trained by backprop
+(above). Defence: networks with light before the classifier, under attack, compared with the same
+network without light. Finished parts are cached in a folder and not repeated, as long as settings
+and code are the same.
 """
 
 import json
@@ -38,21 +39,21 @@ from beyondprop.tasks import find
 from beyondprop.tasks.random_features import GREY
 
 KERNEL_SIZES, MEDIA = tuple(250 * 4**k for k in range(4)), range(20)
-"""Features, and seeds: one medium is wrong about all pairs at once, so it takes many to tell."""
+"""Features and seeds: the errors of all pairs depend on the medium, so many media are needed."""
 
 RIDGE_SIZES = 250, 1000, 4000
 TUNING_SEED = 1000
-"""Of the trials of learning rates; none of those reported."""
+"""The seed of the trials of learning rates, which is not among those reported."""
 
 SETS = {
     "mnist": ("mnist-mlp", ("mnist", "completion"), 256, 1024),
     "digits": ("digits-conv", ("digits", "completion"), 128, 512),
 }
-"""The task of the images that are attacked, the ridge problems, layers' width and features."""
+"""The task of the attacked images, the ridge problems, and the layers' width and features."""
 
 Rows = Iterator[dict[str, Any]]
 Parts = dict[str, Callable[[], Rows]]
-"""What makes each part's rows, by a name that also names the part's file."""
+"""The function that makes each part's rows, by a name that also names the part's file."""
 
 
 def main(
@@ -72,16 +73,16 @@ def main(
 
     Args:
         data_set: mnist or digits (embedded, quick).
-        repeats: How many seeds, from 0 on.
-        epochs: Of a network with light.
-        train: Training samples of each epoch, at most.
-        samples: Test samples that are attacked.
-        radius: Most that an attacker may change a pixel, as a share of the pixels' range.
-        steps: Of PGD.
-        queries: Of the random search.
+        repeats: The number of seeds, from 0.
+        epochs: Epochs of a network with light.
+        train: Most training samples per epoch.
+        samples: The number of attacked test samples.
+        radius: The largest change of a pixel, as a share of the pixels' range.
+        steps: Steps of PGD.
+        queries: Queries of the random search.
         threads: CPU threads.
         runs: Folder that caches each part.
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     if data_set not in SETS:
         raise UserError(f"there is no data set '{data_set}'; there are {', '.join(SETS)}")
@@ -108,10 +109,10 @@ def main(
 
 
 def digest(data_set: str) -> str:
-    """Return a short hash of all that parts depend on beside the flags: sizes, rates and code.
+    """Return a short hash of all that parts depend on besides the flags: sizes, rates and code.
 
-    Of the code, the benchmark's own but for its tables, and the whole package, as a network's rule,
-    light and data lie there.
+    The code is the benchmark's own, except for its tables, and the complete package, which contains
+    the networks' rules, light and data.
     """
     modules = defence, ridge
     sizes = KERNEL_SIZES, MEDIA, RIDGE_SIZES, TUNING_SEED, SETS[data_set]
@@ -125,7 +126,7 @@ def digest(data_set: str) -> str:
 
 
 def cached(path: Path, make: Callable[[], Rows]) -> list[dict[str, Any]]:
-    """Return the rows of a part that is over, or make them."""
+    """Return the rows of a finished part, or compute them."""
     if not path.exists():
         write_json(path, {"rows": list(make())})
     found: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["rows"]
@@ -133,13 +134,13 @@ def cached(path: Path, make: Callable[[], Rows]) -> list[dict[str, Any]]:
 
 
 def predicted(name: str, seed: int) -> Rows:
-    """Yield one row a way to predict."""
+    """Yield one row per way to predict."""
     for row in scores(name, RIDGE_SIZES, seed):
         yield {"part": "ridge", **row}
 
 
 def kernel() -> Rows:
-    """Yield one row a device and number of features: the kernel's mean relative error."""
+    """Yield one row per device and number of features: the kernel's mean relative error."""
     x = OpticalFeatures(1, GREY).mirrors(find("digits-mlp").load(None).train.inputs[:100])
     norms = x.square().sum(1).double()
     exact = norms.outer(norms) + (x @ x.t()).double().square()
@@ -162,7 +163,7 @@ def kernel() -> Rows:
 
 
 def defences(setting: Setting, spec: dict[str, Any], place: Path) -> Parts:
-    """Return a part a way and seed: the rate chosen, and the accuracy under every attack."""
+    """Return one part per way and seed: the chosen rate, and the accuracy under every attack."""
 
     def tuned(name: str) -> Rows:
         yield {"rate": setting.best_rate(METHODS[name], TUNING_SEED)}
@@ -174,7 +175,7 @@ def defences(setting: Setting, spec: dict[str, Any], place: Path) -> Parts:
 
     @cache
     def surrogate(seed: int) -> torch.nn.Module:
-        # An attacker trains a network of its own, from another seed than those attacked.
+        # An attacker trains a separate network, from another seed than the attacked ones.
         return setting.trained(METHODS[PLAIN], rate(PLAIN), 100 + seed).model
 
     def defended(name: str, seed: int) -> Rows:
@@ -194,7 +195,7 @@ def defences(setting: Setting, spec: dict[str, Any], place: Path) -> Parts:
 
 
 def reach(setting: Setting, radius: float) -> Box:
-    """Return what an attacker may do who may change each pixel by a share of the pixels' range."""
+    """Return the box of changes by a share of the pixels' range."""
     images = setting.data.train.inputs
     low, high = images.min().item(), images.max().item()
     return Box(radius * (high - low), low, high)

@@ -1,4 +1,4 @@
-"""Ridge regression on random features by light, beside the kernel they stand for and controls.
+"""Ridge regression on random features by light, compared with their kernel and with controls.
 
 Every penalty and learning rate is chosen on the validation split; the test split is scored once.
 """
@@ -22,23 +22,23 @@ from beyondprop.tasks import Split, accuracy, find
 from beyondprop.tasks.random_features import GREY, explained
 
 PENALTIES = tuple(10.0**k for k in range(2, -6, -1))
-"""In units of a training row's mean squared length; the largest of the equally good is taken."""
+"""In units of a training row's mean squared length; of equally good ones, the largest is chosen."""
 
 RATES = (1e-3, 3e-3)
 DEVICES: dict[str, Callable[[], PhotonicProcessor]] = {"ideal": ideal, "lighton-opu": lighton_opu}
 Parts = tuple[Tensor, Tensor, Tensor]
-"""Of the training, the validation and the test samples."""
+"""Tensors of the training, the validation and the test samples."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be predicted.
+    """A prediction problem.
 
     Attributes:
-        task: Whose data are taken.
+        task: The task whose data are used.
         sizes: Most training, validation and test samples.
-        thresholds: Of the mirrors.
-        metric: The score's name.
+        thresholds: The thresholds of the mirrors.
+        metric: The name of the score.
     """
 
     task: str
@@ -67,12 +67,12 @@ PROBLEMS = {
 
 
 def scores(name: str, sizes: tuple[int, ...], seed: int) -> Iterator[dict[str, Any]]:
-    """Yield one row a way to predict: its validation and test score and what it learned.
+    """Yield one row per way to predict: its scores and the number of learned weights.
 
     Args:
         name: One of `PROBLEMS`.
-        sizes: How many features.
-        seed: Of the training samples, the medium, the noise and the initial weights.
+        sizes: The numbers of features.
+        seed: The seed of the training samples, the medium, the noise and the initial weights.
     """
     problem = PROBLEMS[name]
     splits = problem.parts(seed)
@@ -118,7 +118,7 @@ def _each(layer: Callable[[Tensor], Tensor], parts: Parts) -> Parts:
 
 
 def ridge(parts: Parts, splits: tuple[Split, Split, Split]) -> tuple[float, float, float, int]:
-    """Return the penalty, both scores and how many weights were learned, on these features."""
+    """Return the penalty, both scores and the number of learned weights on these features."""
     mean = parts[0].mean(0)
     train, validation, test = (part - mean for part in parts)
     rows, width = train.shape
@@ -140,7 +140,7 @@ def ridge(parts: Parts, splits: tuple[Split, Split, Split]) -> tuple[float, floa
 
 
 def kernels(parts: Parts) -> Parts:
-    """Return the exact kernel ``cos²`` with the training samples, centred as features are."""
+    """Return the exact kernel ``cos²`` with the training samples, centred like features."""
     units = [part / part.norm(dim=1, keepdim=True).clamp(min=1) for part in parts]
     train, validation, test = ((unit @ units[0].t()).square().double() for unit in units)
     columns = train.mean(0)
@@ -151,7 +151,7 @@ def kernels(parts: Parts) -> Parts:
 def kernel_ridge(
     train: Tensor, validation: Tensor, test: Tensor, splits: tuple[Split, Split, Split]
 ) -> tuple[float, float, float, int]:
-    """Return what `ridge` does, from the centred kernels with the training samples."""
+    """Return the same as `ridge`, from the centred kernels with the training samples."""
     return (*_dual(train, validation, test, splits), one_hot(splits[0]).numel())
 
 
@@ -188,7 +188,7 @@ def _chosen(
 def mlp(
     parts: Parts, splits: tuple[Split, Split, Split], seed: int
 ) -> tuple[float, float, float, int]:
-    """Return what `ridge` does, of a hidden layer of 512 taught by backprop, 20 epochs of Adam."""
+    """Return the same as `ridge` for a hidden layer of 512, by backprop (20 epochs of Adam)."""
     classes = not splits[0].targets.is_floating_point()
     loss = F.cross_entropy if classes else F.mse_loss
     mean, size = parts[0].mean(), parts[0].std()

@@ -1,4 +1,4 @@
-"""The tables of random features by light: headings and rows, made of records."""
+"""The tables of random features by light, made from records."""
 
 import statistics
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ FORMS = {"accuracy": ".2%", "R²": ".3f"}
 
 
 def kernel(rows: list[dict[str, Any]]) -> Cells:
-    """Return the kernel's error: one row a number of features, one column a device."""
+    """Return the kernel's error: one row per number of features, one column per device."""
     found = {(r["features"], r["device"]): r for r in rows if r["part"] == "kernel"}
     sizes, devices = (list(dict.fromkeys(key[i] for key in found)) for i in (0, 1))
     lines = [
@@ -34,7 +34,7 @@ def kernel(rows: list[dict[str, Any]]) -> Cells:
 
 
 def ridge(rows: list[dict[str, Any]]) -> Cells:
-    """Return how well each way predicts: one row a problem and way."""
+    """Return the score of each way to predict: one row per problem and way."""
     found = grouped(
         [r for r in rows if r["part"] == "ridge"], "problem", "way", "device", "features"
     )
@@ -55,7 +55,7 @@ def ridge(rows: list[dict[str, Any]]) -> Cells:
 
 
 def defence(rows: list[dict[str, Any]]) -> Cells:
-    """Return accuracies without and under attack, and the recovery: one row a way."""
+    """Return accuracies without and under attack, with the recovery: one row per way."""
     found = grouped([r for r in rows if r["part"] == "defence"], "way")
     natural = {way: [r["natural"] for r in runs] for (way,), runs in found.items()}
     lines = [
@@ -71,9 +71,9 @@ def defence(rows: list[dict[str, Any]]) -> Cells:
 
 
 def recovery(way: str, natural: dict[str, list[float]]) -> float | None:
-    """Return where a way lies from its family's frozen features (0) to its backprop (1).
+    """Return the position of a way between its family's frozen features (0) and its backprop (1).
 
-    None where a family lacks one of the two, or they are equally good.
+    None if a family lacks one of the two, or they are equally good.
     """
     family = way.split(", ")[0]
     ends = [natural.get(f"{family}, {rule}") for rule in ("frozen", "backprop")]
@@ -84,7 +84,7 @@ def recovery(way: str, natural: dict[str, list[float]]) -> float | None:
 
 
 def grouped(rows: list[dict[str, Any]], *keys: str) -> dict[Any, list[dict[str, Any]]]:
-    """Return rows by what they have in these columns."""
+    """Return rows grouped by their values in these columns."""
     found: dict[Any, list[dict[str, Any]]] = {}
     for row in rows:
         found.setdefault(tuple(row[key] for key in keys), []).append(row)
@@ -92,7 +92,7 @@ def grouped(rows: list[dict[str, Any]], *keys: str) -> dict[Any, list[dict[str, 
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """Return mean and standard deviation, or a dash where there are none."""
+    """Return the mean and the standard deviation, or a dash if there are none."""
     if not values:
         return "–"
     unit = 100 if form.endswith("%") else 1

@@ -1,1 +1,1 @@
-"""Studies of scale: their pictures and tables."""
+"""Scaling studies: plots and tables."""

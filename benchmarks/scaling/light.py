@@ -1,8 +1,9 @@
-"""From what size on light would pay, by the laws of a study and the cost model of the optics.
+"""The size from which light would pay, by the laws of a study and the cost model of the optics.
 
-All members of a family take as many steps. So at a size of direct feedback alignment's network the
-study's laws say how large a network backprop needs for the same loss, and the cost model what a
-step of each takes. Sizes beyond the study's are extrapolated: a law says nothing there.
+All members of a family take the same number of steps. For a size of direct feedback alignment's
+network, the study's laws give the size of a backprop network with the same loss, and the cost model
+gives the time of a step of each. Larger sizes than the study's are extrapolated: the laws are not
+tested there.
 """
 
 import math
@@ -25,21 +26,21 @@ RULE, AXIS = "dfa", "parameters"
 ROWS = 64
 LINK = Link(inputs=1e9, outputs=1e9)
 CHIPS = {"1 TFLOP/s": 1e12, "100 TFLOP/s": 1e14}
-"""Electronics that are assumed, by their operations a second."""
+"""Assumed electronics, by their operations per second."""
 WATTS = 300.0
 STEPS = 200
 BEYOND = (1e8, 1e9, 1e10)
-"""Parameters to which the laws are extrapolated."""
+"""Numbers of parameters to which the laws are extrapolated."""
 
 
 @dataclass(frozen=True)
 class Layers:
-    """The networks of a family: hidden layers of one width.
+    """The networks of a family, with hidden layers of one width.
 
     Attributes:
-        inputs: Numbers in an input.
-        depth: Hidden layers.
-        classes: Outputs.
+        inputs: The number of inputs.
+        depth: The number of hidden layers.
+        classes: The number of outputs.
     """
 
     inputs: int
@@ -48,13 +49,13 @@ class Layers:
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> "Layers":
-        """Return the family of a study: that of its first member's linear layers."""
+        """Return the family of a study, from its first member's linear layers."""
         model = find(next(iter(record["members"].values()))).model()
         layers = [each for each in model.modules() if isinstance(each, nn.Linear)]
         return cls(layers[0].in_features, len(layers) - 1, layers[-1].out_features)
 
     def widths(self, parameters: float) -> tuple[int, ...]:
-        """Return the widths of input and layers of the network of about so many parameters."""
+        """Return the widths of input and layers of the network with about as many parameters."""
         square, line = self.depth - 1, self.inputs + self.classes + self.depth
         root = math.sqrt(line**2 + 4 * square * parameters) - line
         width = max(1, round(root / (2 * square) if square else parameters / line))
@@ -62,7 +63,7 @@ class Layers:
 
 
 def table(record: dict[str, Any]) -> Cells:
-    """Return one row a size: what backprop needs for the same loss, and the times of a step."""
+    """Return one row per size: the backprop size with the same loss, and the times of a step."""
     family, sizes = Layers.of(record), places(record)
     heads = ("DFA's parameters", "width", "over backprop's for the same loss", *CHIPS)
     return heads, [row(family, *each) for each in zip(sizes, prices(record, sizes), strict=True)]
@@ -76,7 +77,7 @@ def places(record: dict[str, Any]) -> list[float]:
 
 
 def prices(record: dict[str, Any], sizes: list[float]) -> list[Interval]:
-    """Return how many times backprop's parameters the rule needs for the same loss."""
+    """Return the ratio of the rule's parameters to backprop's for the same loss."""
     own, above = (points(record["runs"], rule, AXIS) for rule in (RULE, UPPER))
     assert own is not None
     assert above is not None
@@ -86,7 +87,7 @@ def prices(record: dict[str, Any], sizes: list[float]) -> list[Interval]:
 
 
 def break_even(record: dict[str, Any]) -> str:
-    """Return in a sentence from which size on light would pay, by each of the chips."""
+    """Return, in a sentence, from which size light would pay against each of the chips."""
     family, sizes = Layers.of(record), np.geomspace(places(record)[0], BEYOND[-1], STEPS).tolist()
     found = prices(record, sizes)
     told = []
@@ -120,7 +121,7 @@ def told(values: Any) -> str:
 
 
 def ratio(family: Layers, parameters: float, price: float, chip: Electronics) -> float:
-    """Return a step of DFA by light over one of backprop at the size of the same loss."""
+    """Return the time of a step of DFA by light over one of backprop with the same loss."""
     widths = family.widths(parameters)
     light = optical_cost(lighton_opu(), chip, LINK, ROWS, family.classes, widths[1])
     own = step_cost(light, chip, ROWS, widths).seconds
@@ -128,7 +129,7 @@ def ratio(family: Layers, parameters: float, price: float, chip: Electronics) ->
 
 
 def backprop_seconds(chip: Electronics, widths: tuple[int, ...]) -> float:
-    """Return the seconds of a step by backprop: another product for all layers but the first."""
+    """Return the seconds of a backprop step: another product for all layers except the first."""
     behind = sum(before * after for before, after in pairwise(widths[1:]))
     without = step_cost(PhotonicCost(), chip, ROWS, widths).seconds
     return without + 2.0 * ROWS * behind / chip.rate

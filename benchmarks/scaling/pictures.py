@@ -1,4 +1,4 @@
-"""The pictures of the recorded studies of scale: every run's loss, and the laws.
+"""The plots of the recorded scaling studies: every run's loss, and the laws.
 
 python -m benchmarks.scaling.pictures
 """
@@ -16,11 +16,11 @@ from beyondprop.experiment.summary import LOWER, UPPER
 SHOWN = ("parameters", "operations")
 MARKERS = "osD^v"
 TICKS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7)
-"""Of the losses, times powers of ten."""
+"""Ticks of the losses, times powers of ten."""
 
 
 def main() -> None:
-    """Write a picture beside each record of results/scaling."""
+    """Write a plot next to each record of results/scaling."""
     for path in sorted(RESULTS.glob("scaling/*.json")):
         draw(load(f"scaling/{path.stem}"), path.with_suffix(".svg"))
 

@@ -1,4 +1,4 @@
-"""The tables of studies of scale."""
+"""The tables of scaling studies."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from beyondprop.experiment.laws_table import COLUMNS, WORDS, answers, has_law, r
 
 
 def told(record: dict[str, Any]) -> str:
-    """Return what a study says of each rule, a line a rule, as Markdown."""
+    """Return the findings of a study, one line per rule, as Markdown."""
     return "\n".join(f"- {sentence}" for sentence in answers(record))
 
 
 def laws(record: dict[str, Any], axis: str) -> Cells:
-    """Return the laws along an axis, one row a rule."""
+    """Return the laws along an axis, one row per rule."""
     heads = (f"against {WORDS[axis]}", *COLUMNS)
     return heads, [[rule, *cells] for rule, cells in rows(record, axis)]
 

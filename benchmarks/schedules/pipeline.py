@@ -2,8 +2,8 @@
 
     python -m benchmarks.schedules.pipeline --rounds 20
 
-It starts its own two processes, of one thread each. Every round gives every training one turn on
-one process and one on both, in rotating order; a ratio is the median of the ratios within rounds.
+It starts two processes of one thread each. Every round gives every training method one turn in
+one process and one in both, in rotating order; a ratio is the median of the ratios within rounds.
 """
 
 import json
@@ -35,14 +35,14 @@ def main(
     cases: tuple[str, ...] = ("*",),
     output: Path = Path("results/schedules/pipeline.json"),
 ) -> None:
-    """Measure samples a second of one process and of a pipeline of two.
+    """Measure samples per second in one process and in a pipeline of two.
 
     Args:
-        rounds: Turns of each training on each network.
-        steps: Steps of a turn, one after another; between turns the pipeline runs empty.
-        chunks: Micro-batches of a batch; each number is tried.
+        rounds: Rounds, with one turn per training method on each network.
+        steps: Consecutive steps per turn; between turns, the pipeline is emptied.
+        chunks: Numbers of micro-batches per batch to try.
         cases: Names or patterns of the networks.
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     torch.set_num_threads(1)
@@ -52,7 +52,7 @@ def main(
 
 
 def nets() -> list[Network]:
-    """Return MLPs of 8 hidden layers and batches as large as they are wide."""
+    """Return MLPs of 8 hidden layers with batch sizes equal to their widths."""
     return [
         Network(f"mlp-8x{width}", partial(mlp, 784, width, 8), (width, 784))
         for width in (512, 1024)
@@ -62,7 +62,7 @@ def nets() -> list[Network]:
 def measure(
     net: Network, rounds: int, steps: int, chunks: tuple[int, ...]
 ) -> Iterator[dict[str, Any]]:
-    """Yield one row a training."""
+    """Yield one row per training method."""
     seconds = timed_by_two(net, chunks, rounds, steps)
     for name, count in product((*RULES, BACKPROP), chunks):
         one, two = seconds[f"{name}: one"], seconds[f"{name}: {count}"]
@@ -84,7 +84,7 @@ def measure(
 def timed_by_two(
     net: Network, chunks: tuple[int, ...], rounds: int, steps: int
 ) -> dict[str, list[float]]:
-    """Start the two processes; return the seconds a step of every turn."""
+    """Start the two processes; return the seconds per step of every turn."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         children = [

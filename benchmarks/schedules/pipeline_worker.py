@@ -1,4 +1,4 @@
-"""The worker of `pipeline.py`, one in each of two processes: steps on one of them, and on both."""
+"""The worker of `pipeline.py`, which runs in each of two processes: steps in one, and in both."""
 
 import json
 import time
@@ -28,7 +28,7 @@ BACKPROP = "backprop, 1F1B"
 def work(
     rank: int, net: Network, chunks: Sequence[int], rounds: int, steps: int, folder: str
 ) -> None:
-    """Time every training in every round; the first process saves the seconds a step."""
+    """Time every training method in every round; the first process saves the seconds per step."""
     torch.set_num_threads(1)
     store = dist.FileStore(f"{folder}/store", 2)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
@@ -36,7 +36,7 @@ def work(
         trainings = build_steps(rank, net, chunks)
         seconds = {name: [] for name in trainings}
         names = list(trainings)
-        for number in range(rounds + 1):  # the first is not counted
+        for number in range(rounds + 1):  # the first round is not counted
             for i in order(len(names), number):
                 taken = time_steps(trainings[names[i]], steps)
                 seconds[names[i]] += [taken] if number else []
@@ -48,7 +48,7 @@ def work(
 
 
 def time_steps(step: Step | None, steps: int) -> float:
-    """Return the seconds of a step, from so many in a row, between two barriers."""
+    """Return the seconds of a step, from `steps` consecutive ones between two barriers."""
     dist.barrier()
     begun = time.perf_counter()
     for _ in range(steps):
@@ -59,7 +59,7 @@ def time_steps(step: Step | None, steps: int) -> float:
 
 
 def build_steps(rank: int, net: Network, chunks: Sequence[int]) -> dict[str, Step | None]:
-    """Return a step of each training, on one process and on two; None where this one is idle."""
+    """Return a step of each training method, in one process and in two; None if this is idle."""
     trainings: dict[str, Step | None] = {}
     x, y = net.batch()
     for name in (*RULES, BACKPROP):
@@ -80,11 +80,11 @@ def fresh(net: Network) -> nn.Module:
 
 
 def joint(net: Network, rule: bp.rules.Rule | None, x: Tensor, y: Tensor) -> Step:
-    """Return an ordinary step; of plain PyTorch without a rule."""
+    """Return an ordinary step; without a rule, of plain PyTorch."""
     model = fresh(net)
     handle = None if rule is None else bp.attach(model, rule)
     if handle is not None:
-        handle.passes.state.averaged = True  # nothing to average: the other process waits meanwhile
+        handle.passes.state.averaged = True  # nothing to average: the other process waits
     optimizer = sgd([*model.parameters(), *(handle.parameters() if handle else [])], RATE)
 
     def step() -> None:
@@ -109,7 +109,7 @@ def make_sgd(parameters: Iterable[Parameter]) -> SGD:
 
 
 def one_forward_one_backward(rank: int, net: Network, chunks: int, x: Tensor, y: Tensor) -> Step:
-    """Return a step of backprop by PyTorch's own pipeline, split where the weights are halved."""
+    """Return a step of backprop with PyTorch's own pipeline, split where the weights are halved."""
     model = fresh(net)
     layers = [[]]
     for child in model:

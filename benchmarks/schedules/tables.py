@@ -1,4 +1,4 @@
-"""The table of schedules on pages: headings and rows, made of records."""
+"""The table of schedules on pages, made from records."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from benchmarks.common.tables import Cells, number
 
 
 def pipeline(rows: list[dict[str, Any]]) -> Cells:
-    """Return the throughput of two processes relative to one: one row a training."""
+    """Return the throughput of two processes relative to one: one row per training method."""
     lines = [
         [
             row["net"],

@@ -1,4 +1,4 @@
-"""How well networks learn by choosing among fixed random weights, beside learned weights.
+"""The accuracy of networks that choose among fixed random weights, compared with learned weights.
 
     python -m benchmarks.slots.accuracy --data_set mnist --epochs 30
     python -m benchmarks.slots.accuracy --data_set cifar --epochs 6 --cases learned "K=8" frozen
@@ -37,12 +37,12 @@ def main(
     Args:
         data_set: mnist (LeNet-300-100), cifar (CONV-2), cifar-4 or cifar-6.
         epochs: Passes over the training samples.
-        repeats: How many seeds, from 0 on.
+        repeats: The number of seeds, from 0.
         cases: The ways to learn.
         workers: Parallel runs, each with one thread.
-        device: Where to compute: cpu, cuda, ...
+        device: The device of the computation: cpu, cuda, ...
         runs: Folder that caches each run.
-        output: Where the record goes. Default: results/slots/accuracy-DATA_SET.json.
+        output: The file of the record. Default: results/slots/accuracy-DATA_SET.json.
     """
     if data_set not in SETS:
         raise UserError(f"there is no data set '{data_set}'; there are {', '.join(SETS)}")
@@ -69,7 +69,7 @@ def main(
 
 
 def summary(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row a method: its mean, deviation and recovery, and each run."""
+    """Return one row per method: its mean, deviation and recovery, and each run."""
     by_case: dict[str, list[dict[str, Any]]] = {}
     for one in figures:
         by_case.setdefault(one["variant"], []).append(one)
@@ -94,7 +94,7 @@ def summary(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def drawn(rows: list[dict[str, Any]]) -> str:
-    """Return what is to be said of methods whose weights can be drawn too."""
+    """Return a note on methods whose weights can also be drawn."""
     return "".join(
         f" ({row['variant']}: the likeliest ones; with drawn ones {row['drawn_accuracy']:.2%})"
         for row in rows

@@ -1,11 +1,12 @@
-"""Five tasks one after another: a bank of selections, beside ordinary training, which forgets.
+"""Five tasks one after another: a bank of selections, compared with ordinary training.
 
     python -m benchmarks.slots.continual
 
-Permuted MNIST (the same digits, their pixels shuffled anew for each task) and split MNIST (0 or 1,
-2 or 3, ... by the same two outputs), LeNet-300-100. Three ways: one network of fixed random values
-with a packed selection for each task, one network of learned weights that goes from task to task,
-and, as the upper control, a network of learned weights for each task. The task is given.
+Permuted MNIST (the same digits, with another permutation of pixels for each task) and split MNIST
+(0 or 1, 2 or 3, ... with the same two outputs), LeNet-300-100. Three ways: one network of fixed
+random values with a packed selection for each task; one network of learned weights that learns the
+tasks one after another; and, as the upper control, a network of learned weights for each task. The
+task is given.
 """
 
 import statistics
@@ -30,14 +31,14 @@ from beyondprop.tasks.slot_machines import lenet_300_100
 
 TASKS, SLOTS, RATE = 5, 8, 0.1
 GUESSES, GUESSED_BY = 20, 128
-"""How often the task is inferred, and from how many samples at a time."""
+"""The number of inferences of the task, and the number of samples for each."""
 
 Pair = tuple[Split, Split]
 """Training and test samples."""
 
 
 def permuted(train: Split, test: Split) -> list[Pair]:
-    """Return tasks of the same images, each with an order of pixels of its own."""
+    """Return tasks of the same images, each with its own permutation of pixels."""
     orders = [torch.randperm(train.inputs[0].numel()) for _ in range(TASKS)]
 
     def shuffled(part: Split, order: Tensor) -> Split:
@@ -60,7 +61,7 @@ SCENARIOS: dict[str, Callable[[Split, Split], list[Pair]]] = {"permuted": permut
 
 
 def network(scenario: str) -> nn.Sequential:
-    """Return LeNet-300-100 with as many outputs as a task has classes."""
+    """Return LeNet-300-100 with one output per class of a task."""
     model = lenet_300_100()
     if scenario == "split":
         model[-1] = nn.Linear(100, 2)
@@ -74,11 +75,11 @@ def outputs(model: nn.Module, part: Split) -> Tensor:
 
 
 def silent(_: str) -> None:
-    """Say nothing."""
+    """Ignore a message."""
 
 
 def with_bank(scenario: str, tasks: list[Pair], epochs: int, seed: int) -> dict[str, Any]:
-    """Learn all tasks by one network of fixed random values."""
+    """Learn all tasks with one network of fixed random values."""
     model = network(scenario)
     slots.convert(model, SLOTS, seed=seed)
     bank = slots.bank(model)
@@ -106,7 +107,7 @@ def with_bank(scenario: str, tasks: list[Pair], epochs: int, seed: int) -> dict[
 
 
 def in_turn(scenario: str, tasks: list[Pair], epochs: int, _seed: int) -> dict[str, Any]:
-    """Learn all tasks by one network of learned weights, one after another."""
+    """Learn all tasks with one network of learned weights, one after another."""
     model = network(scenario)
     before = []
     for train, test in tasks:
@@ -117,7 +118,7 @@ def in_turn(scenario: str, tasks: list[Pair], epochs: int, _seed: int) -> dict[s
 
 
 def one_each(scenario: str, tasks: list[Pair], epochs: int, _seed: int) -> dict[str, Any]:
-    """Learn each task by a network of its own."""
+    """Learn each task with its own network."""
     found = []
     for train, test in tasks:
         model = network(scenario)
@@ -132,7 +133,7 @@ def size(model: nn.Module) -> int:
 
 
 def scores(tasks: list[Pair], before: list[Tensor], after: list[Tensor]) -> dict[str, Any]:
-    """Return how well each task was known when it had been learned, and at the end."""
+    """Return the accuracy on each task after learning it, and at the end."""
     learned = [accuracy(out, test.targets) for out, (_, test) in zip(before, tasks, strict=True)]
     final = [accuracy(out, test.targets) for out, (_, test) in zip(after, tasks, strict=True)]
     return {
@@ -169,10 +170,10 @@ def main(
 
     Args:
         epochs: Passes over each task's samples.
-        repeats: How many seeds, from 0 on.
+        repeats: The number of seeds, from 0.
         workers: Parallel runs, each with one thread.
         runs: Folder that caches each run.
-        output: Where the record goes.
+        output: The file of the record.
     """
     started = datetime.now(UTC)
     jobs = {
@@ -192,7 +193,7 @@ def main(
 
 
 def row(scenario: str, way: str, found: list[Any]) -> dict[str, Any]:
-    """Return the mean over seeds, and all that was found."""
+    """Return the means over seeds, and all single results."""
 
     def over(name: str) -> tuple[float, float]:
         values = [statistics.mean(f[name]) for f in found]

@@ -3,9 +3,9 @@
     python -m benchmarks.slots.cost --rounds 100
 
 Every round gives every implementation one turn, in rotating order, in one process; a ratio is the
-median of the ratios within rounds. A step is a whole one: forward, loss, backward, the optimizer's
-step, and gradients cleared; by SGD with momentum, on targets that are drawn anew for every step, so
-that weights never stop changing. Eager mode, float32, CPU.
+median of the ratios within rounds. A step is complete: forward, loss, backward, the optimizer's
+step, and clearing gradients; with SGD with momentum, on new random targets for every step, so that
+weights never stop changing. Eager mode, float32, CPU.
 """
 
 import importlib.util
@@ -40,14 +40,14 @@ def main(
     cases: tuple[str, ...] = ("*",),
     output: Path = Path("results/slots/cost.json"),
 ) -> None:
-    """Time a training step of and memory of every implementation against dense weights.
+    """Time a training step and measure the memory of every implementation against dense weights.
 
     Args:
-        rounds: Turns of each implementation on each network: one step, or 5 ms of short ones.
-        warmup: Rounds before that, not counted; as many steps come before memory is measured.
-        threads: CPU threads. Default: one, and then as many as PyTorch takes.
+        rounds: Turns of each implementation on each network: one step, or 5 ms of short steps.
+        warmup: Uncounted rounds before; memory is measured after the same number of steps.
+        threads: CPU threads. Default: first one, then PyTorch's default.
         cases: Names or patterns of the networks, for example "linear-*".
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     if importlib.util.find_spec("numba") is None:
@@ -66,7 +66,7 @@ def main(
 
 
 def measure(workload: Workload, rounds: int, warmup: int) -> Iterator[dict[str, Any]]:
-    """Yield one row an implementation; the first is dense."""
+    """Yield one row per implementation; the first is dense."""
     builds: dict[str, Callable[[], Step]] = {
         name: partial(build, workload) for name, build in IMPLEMENTATIONS.items()
     }

@@ -1,4 +1,4 @@
-"""Implementations of a slot machine whose step time and memory are measured, and dense weights."""
+"""Implementations of a slot machine, and dense weights, for measuring step time and memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ RATE, MOMENTUM = 0.2, 0.9
 
 @dataclass(frozen=True)
 class Workload:
-    """A network without biases, which slot machines have none of, and the shape of its batches.
+    """A network without biases, as in slot machines, and the shape of its batches.
 
     Attributes:
-        name: As `--cases` takes it.
-        widths: Of its layers, inputs first; ReLU stands between them.
-        size: Of a batch.
+        name: The name for `--cases`.
+        widths: The widths of its layers, inputs first, with ReLU between layers.
+        size: The batch size.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Workload:
         return self.size, self.widths[0]
 
     def build(self) -> nn.Sequential:
-        """Return the network, always with the same weights."""
+        """Return the network with fixed initial weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             layers = [nn.Linear(a, b, bias=False) for a, b in pairwise(self.widths)]
@@ -48,7 +48,7 @@ class Workload:
 
 
 def workloads() -> list[Workload]:
-    """Return one large layer, and a small network, where overhead counts."""
+    """Return one large layer, and a small network, in which overhead counts."""
     return [
         Workload("linear-1024", (1024, 1024), 256),
         Workload("lenet-300-100", (784, 300, 100, 10), 128),
@@ -56,7 +56,7 @@ def workloads() -> list[Workload]:
 
 
 class Training:
-    """A training loop; called, it takes one step."""
+    """A training loop; a call takes one step."""
 
     def __init__(self, workload: Workload, model: nn.Module, optimizer: Optimizer) -> None:
         self.model, self.optimizer = model, optimizer
@@ -64,7 +64,7 @@ class Training:
         self.inputs = torch.randn(workload.shape, generator=self.generator)
 
     def __call__(self) -> None:
-        """Take a step on targets of its own; they are drawn, as repeated ones would be learned."""
+        """Take a step on new random targets, since repeated ones would be learned."""
         targets = torch.randint(self.classes, (len(self.inputs),), generator=self.generator)
         cross_entropy(self.model(self.inputs), targets).backward()
         self.optimizer.step()
@@ -76,7 +76,7 @@ class Training:
         return [layer.weight.detach().clone() for layer in layers]
 
     def changed(self) -> float:
-        """Take a step; return the share of weights that take another value in it."""
+        """Take a step; return the share of weights that change in it."""
         before = self.weights()
         self()
         pairs = list(zip(before, self.weights(), strict=True))
@@ -84,7 +84,7 @@ class Training:
 
 
 def sgd(model: nn.Module) -> SGD:
-    """Return the optimizer, the same for all."""
+    """Return the optimizer, which is the same for all."""
     return SGD(model.parameters(), lr=RATE, momentum=MOMENTUM)
 
 
@@ -102,13 +102,13 @@ def driven(workload: Workload, drive: Callable[[SGD, nn.Module], SGD]) -> Traini
 
 
 def plain_pytorch(workload: Workload) -> Training:
-    """Return one number a weight in plain PyTorch, as where numba is not installed."""
+    """Return one number per weight in plain PyTorch, as without numba."""
     with patch.object(staircase, "make", staircase.PlainStaircase):
         return driven(workload, slots.drive)
 
 
 class OneHotLinear(nn.Module):
-    """The textbook way: K scores and K values a weight, one-hot choices, straight through."""
+    """The textbook method: K scores and K values per weight, one-hot choices, straight-through."""
 
     def __init__(self, scores: Tensor, values: Tensor) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class OneHotLinear(nn.Module):
 
 
 def textbook(workload: Workload) -> Training:
-    """Return the same network, with the same values and initial scores, in the textbook way."""
+    """Return the same network, with the same values and initial scores, by the textbook method."""
     model = workload.build()
     for reel in slots.convert(model, SLOTS, seed=0).reels:
         like = reel.parameter.detach()
@@ -151,7 +151,7 @@ IMPLEMENTATIONS: dict[str, Callable[[Workload], Training]] = {
 
 
 def warmed_up(build: Callable[[], Training], steps: int) -> Training:
-    """Return a training behind its first steps, with all that it keeps between steps."""
+    """Return a training loop after its first steps, with all that it stores between steps."""
     training = build()
     for _ in range(steps):
         training()
@@ -159,7 +159,7 @@ def warmed_up(build: Callable[[], Training], steps: int) -> Training:
 
 
 def held_bytes(training: Training, momentum: bool = True) -> int:
-    """Return the bytes of all tensors and arrays that model and optimizer hold, each once."""
+    """Return the bytes of all tensors and arrays in the model and the optimizer, each once."""
     states = [
         {name: value for name, value in state.items() if momentum or name != "momentum_buffer"}
         for state in training.optimizer.state.values()
@@ -168,7 +168,7 @@ def held_bytes(training: Training, momentum: bool = True) -> int:
 
 
 def stores(thing: Any, seen: set[int]) -> Iterator[tuple[int, int]]:
-    """Yield address and bytes of the memory of every tensor and array within a thing."""
+    """Yield the address and the bytes of the memory of every tensor and array within an object."""
     if id(thing) in seen:
         return
     seen.add(id(thing))

@@ -1,9 +1,9 @@
-"""The plot of slot machines: lines, the staircase that they make, and accuracy by K.
+"""The plot of slot machines: score lines, the resulting staircase, and accuracy by K.
 
     python -m benchmarks.slots.staircase
 
-Left and middle are drawn by the library itself for one weight; right is of the record of
-`accuracy.py`.
+The left and middle panels are drawn by the library for one weight; the right one is from the
+record of `accuracy.py`.
 """
 
 import json
@@ -21,10 +21,10 @@ RECORD, PLOT = RESULTS / "slots/accuracy-mnist.json", RESULTS / "slots/staircase
 LINE = GREY
 FREE, STEP, *_ = COLOURS
 LOWER = ("frozen", "K=8, sampled")
-"""What lies far below the others, and would make them one point; it is in the table."""
+"""Methods far below the others, which they would compress to one point; they are in the table."""
 
 PLACE = 3
-"""Which weight is drawn."""
+"""The index of the drawn weight."""
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def scores_and_weights(left: Any, middle: Any, reel: Any, at: torch.Tensor) -> None:
-    """Draw the K scores of one weight over a, and the weight that the highest gives."""
+    """Draw the K scores of one weight over a, and the weight selected by the highest score."""
     place = torch.tensor([PLACE])
     values = reel.source.values_at(place, at).squeeze(1)
     heights = reel.source.scores_at(place, at).squeeze(1)
@@ -67,7 +67,7 @@ def scores_and_weights(left: Any, middle: Any, reel: Any, at: torch.Tensor) -> N
 
 
 def accuracies(axes: Any, rows: list[dict[str, Any]]) -> None:
-    """Draw the test accuracy of each way, every seed a dot."""
+    """Draw the test accuracy of each way, with a dot per seed."""
     shown = [row for row in rows if row["variant"] not in LOWER]
     for y, row in enumerate(reversed(shown)):
         colour = FREE if row["variant"].startswith("learned") else STEP

@@ -1,4 +1,4 @@
-"""The tables of slot machines on README and pages: headings and rows, made of records."""
+"""The tables of slot machines on README and pages, made from records."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from benchmarks.common.tables import Cells, number, percent
 
 
 def cost(rows: list[dict[str, Any]]) -> Cells:
-    """Return what a step costs beside dense weights: one row a form."""
+    """Return the cost of a step compared with dense weights: one row per form."""
     lines = [
         [
             row["net"],
@@ -30,7 +30,7 @@ def cost(rows: list[dict[str, Any]]) -> Cells:
 
 
 def accuracy(rows: list[dict[str, Any]]) -> Cells:
-    """Return how well each way learns: one row a way, and one more where weights are drawn."""
+    """Return the accuracy of each way: one row per way, and another one if weights are drawn."""
     lines = []
     for row in rows:
         named = NAMES.get(row["variant"], row["variant"])
@@ -56,7 +56,7 @@ NAMES = {
 
 
 def tasks(rows: list[dict[str, Any]]) -> Cells:
-    """Return how five tasks are learned one after another: one row a way."""
+    """Return the results of learning five tasks one after another: one row per way."""
     lines = [
         [
             f"{row['scenario']} MNIST",

@@ -1,9 +1,9 @@
-"""The networks of the slot-machine papers, learned by choosing and by ordinary training.
+"""The networks of the slot-machine papers, trained by choosing and by ordinary training.
 
 Recipe of Aladago and Torresani 2021: batches of 128, SGD with momentum 0.9 and weight decay 1e-4,
 and a learning rate of 0.2 for greedy slot machines, 25 for sampled ones and 0.01 for learned
-weights (0.1 for supermasks, as Ramanujan et al. 2020), which falls to zero by a half cosine. Their
-networks train for 200 epochs; how many here, a record says.
+weights (0.1 for supermasks, as Ramanujan et al. 2020), which decreases to zero by a half cosine.
+Their networks train for 200 epochs; a record states the number here.
 """
 
 import math
@@ -47,10 +47,10 @@ class Set:
     """A data set and the network for it.
 
     Attributes:
-        task: The task whose data are taken; its training and validation parts are both trained on,
-            as nothing is chosen by them.
+        task: The task whose data are used; both its training and validation splits are used for
+            training, since they select nothing.
         model: Builds the network.
-        bfloat16: Whether products are computed in that precision.
+        bfloat16: Whether products are computed in bfloat16.
     """
 
     task: str
@@ -75,13 +75,13 @@ SETS = {
 
 @dataclass(frozen=True)
 class Method:
-    """One way to learn.
+    """A training method.
 
     Attributes:
         rate: The learning rate at the start.
-        kind: What the weights are; None for free ones.
-        head: Whether the last layer alone learns: the lower control.
-        tuned: Whether the chosen weights are then trained as ordinary ones for as many epochs.
+        kind: The kind of the weights; None for free ones.
+        head: Whether only the last layer learns: the lower control.
+        tuned: Whether the chosen weights are then trained as ordinary ones, for as many epochs.
     """
 
     rate: float
@@ -110,15 +110,15 @@ METHODS = {
 def run(
     name: str, method: str, seed: int, epochs: int, device: str, log: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Train one network by one method from one seed, and score it on the test split once.
+    """Train one network with one method from one seed, and score it on the test split once.
 
     Args:
         name: One of `SETS`.
         method: One of `METHODS`.
-        seed: Of the initial weights, the fixed values and the order of the samples.
+        seed: The seed of the initial weights, the fixed values and the order of the samples.
         epochs: Passes over the training samples.
-        device: Where to compute.
-        log: Takes a line of text after each epoch.
+        device: The device of the computation.
+        log: Receives a line of text after each epoch.
 
     Returns:
         The figures.
@@ -194,6 +194,6 @@ def moved(part: Split, device: str) -> Split:
 
 @torch.no_grad()
 def score(model: nn.Module, test: Split, bfloat16: bool) -> float:
-    """Return the share of test samples that are classified right, in the mode the model is in."""
+    """Return the share of test samples classified correctly, in the model's current mode."""
     found = [outputs(model, part, bfloat16) for part in test.inputs.split(1000)]
     return accuracy(torch.cat(found), test.targets)

@@ -1,10 +1,10 @@
-"""A training step of direct feedback alignment beside the same step written without the library.
+"""A training step of direct feedback alignment, compared with one written without the library.
 
     taskset -c 0 python -m benchmarks.step_time.by_hand --threads 1
 
-Backprop, the step by hand, which is the limit, and the library's take turns in one process; a
-ratio is the median of the ratios within rounds. Each network is cached and not measured again.
-Eager mode, float32, CPU, SGD.
+Backprop, the step by hand, which is the limit, and the library's step alternate in one process; a
+ratio is the median of the ratios within rounds. The figures of each network are cached and not
+measured again. Eager mode, float32, CPU, SGD.
 """
 
 import statistics
@@ -24,7 +24,7 @@ from beyondprop.measure import Case
 from beyondprop.measure.step_time import timed_rounds
 
 WITHIN = 1.03
-"""What the library may take, relative to the step by hand."""
+"""The largest time of the library's step, relative to the step by hand."""
 
 MOST = {
     "decoder": 1.00,
@@ -32,10 +32,10 @@ MOST = {
     "decoder, 50257, norm": 1.02,
     "decoder, 50257, logits": 1.08,
 }
-"""What its step may take relative to backprop."""
+"""The largest times of its step, relative to backprop."""
 
 LOOSER = {"vit": 1.05, "resnet18": 1.05}
-"""What it may take relative to the step by hand, on networks of images."""
+"""The largest times relative to the step by hand, on networks of images."""
 
 
 def main(
@@ -50,13 +50,13 @@ def main(
     """Time a step of direct feedback alignment, by the library and by hand, against backprop.
 
     Args:
-        rounds: Turns of each step on each network.
-        warmup: Rounds before that, not counted.
+        rounds: Rounds, with one turn per step on each network.
+        warmup: Warm-up rounds, which are not counted.
         threads: CPU threads.
-        batch: Texts in a batch; of images twice as many.
+        batch: Texts per batch; images are twice as many.
         cases: Names or patterns of the networks, for example "decoder*".
         runs: Folder that caches each network's figures.
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     jobs = {

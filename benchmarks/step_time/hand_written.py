@@ -1,7 +1,7 @@
-"""Steps of direct feedback alignment written by hand, without the library, and what they teach.
+"""Steps of direct feedback alignment written by hand, without the library.
 
-The blocks' graphs are cut by `detach`, the error is taken at the output, and one call of
-`torch.autograd.backward` gives each block its signal. Nothing can be quicker in eager PyTorch.
+The blocks' graphs are cut by `detach`, the error is computed at the output, and one call of
+`torch.autograd.backward` gives each block its signal. Nothing is faster in eager PyTorch.
 """
 
 from collections.abc import Callable
@@ -27,17 +27,17 @@ Hidden = Callable[[nn.Module, Tensor, Cut], Tensor]
 
 @dataclass(frozen=True)
 class Written:
-    """A network whose step is written by hand too.
+    """A network with a step written by hand.
 
     Attributes:
-        name: As `--cases` takes it.
+        name: The name for `--cases`.
         build: Builds the network.
-        shape: Of a batch of images, or of tokens.
+        shape: The shape of a batch of images, or of tokens.
         blocks: Its blocks, for the library.
-        hidden: (model, inputs, cut) to what is given to the module at whose output the error is
-            taken; what each block returns goes through ``cut``.
-        vocabulary: How many tokens there are; 0 for images.
-        within: Whether the error is taken at the last norm, before the head.
+        hidden: Returns, from (model, inputs, cut), the input of the module at whose output the
+            error is computed; ``cut`` is applied to the output of each block.
+        vocabulary: The number of tokens; 0 for images.
+        within: Whether the error is computed at the last norm, before the head.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Written:
     within: bool = False
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Return random inputs and targets, always the same."""
+        """Return fixed random inputs and targets."""
         generator = torch.Generator().manual_seed(0)
         if self.vocabulary:
             both = torch.randint(self.vocabulary, (2, *self.shape), generator=generator)
@@ -58,7 +58,7 @@ class Written:
         return inputs, torch.randint(CLASSES, self.shape[:1], generator=generator)
 
     def steps(self) -> dict[str, Callable[[], Step]]:
-        """Return what builds a step of backprop, one by the library and one by hand."""
+        """Return functions that build a step of backprop, of the library and by hand."""
         return {kind: partial(step, self, kind) for kind in TEACHING}
 
 
@@ -78,7 +78,7 @@ def step(written: Written, kind: str) -> Step:
 
 
 def by_backprop(_written: Written, model: nn.Module) -> Callable[[Tensor, Tensor], None]:
-    """Return what gives the network its exact gradients."""
+    """Return a function that computes the exact gradients of the network."""
 
     def teach(inputs: Tensor, targets: Tensor) -> None:
         loss(model(inputs), targets).backward()
@@ -87,14 +87,14 @@ def by_backprop(_written: Written, model: nn.Module) -> Callable[[Tensor, Tensor
 
 
 def by_library(written: Written, model: nn.Module) -> Callable[[Tensor, Tensor], None]:
-    """Return what teaches the network by direct feedback alignment, as users write it."""
+    """Return a function that teaches it by direct feedback alignment, as users write it."""
     output = "norm" if written.within else None
     bp.attach(model, bp.DirectFeedbackAlignment(), written.blocks(model), output=output)
     return by_backprop(written, model)
 
 
 def by_hand(written: Written, model: nn.Module) -> Callable[[Tensor, Tensor], None]:
-    """Return what teaches it the same by hand."""
+    """Return a function that teaches it in the same way by hand."""
     feedback = bp.DirectFeedbackAlignment().projection
     matrices: dict[tuple[int, int], Tensor] = {}
     top = model.get_submodule("norm" if written.within else "head")
@@ -128,7 +128,7 @@ def by_hand(written: Written, model: nn.Module) -> Callable[[Tensor, Tensor], No
                 else:
                     made[end.shape] = rows.view(end.shape)
         signals = [made[end.shape] for end in ends]
-        if output.requires_grad:  # not that of the last norm, which has nothing to learn
+        if output.requires_grad:  # false for the last norm, which has nothing to learn
             ends, signals = [*ends, output], [*signals, error]
         torch.autograd.backward(ends, signals)
 
@@ -141,7 +141,7 @@ def loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def of_layers(model: nn.Module, inputs: Tensor, cut: Cut) -> Tensor:
-    """Cut behind the embedding and each layer of a transformer."""
+    """Cut after the embedding and each layer of a transformer."""
     x = cut(model.get_submodule("embed")(inputs))
     for layer in model.get_submodule("layers").children():
         x = cut(layer(x))
@@ -149,7 +149,7 @@ def of_layers(model: nn.Module, inputs: Tensor, cut: Cut) -> Tensor:
 
 
 def of_parts(model: nn.Module, inputs: Tensor, cut: Cut) -> Tensor:
-    """Cut within each layer too: behind attention and norm, activation, and the second norm."""
+    """Cut within each layer too: after attention and norm, activation, and the second norm."""
     x = cut(model.get_submodule("embed")(inputs))
     for layer in model.get_submodule("layers").children():
         assert isinstance(layer, Layer)
@@ -160,7 +160,7 @@ def of_parts(model: nn.Module, inputs: Tensor, cut: Cut) -> Tensor:
 
 
 def of_parts_norms_first(model: nn.Module, inputs: Tensor, cut: Cut) -> Tensor:
-    """Cut within each layer too: behind attention, activation, and the second sum."""
+    """Cut within each layer too: after attention, activation, and the second sum."""
     x = cut(model.get_submodule("embed")(inputs))
     for layer in model.get_submodule("layers").children():
         assert isinstance(layer, NormFirstLayer)
@@ -171,12 +171,12 @@ def of_parts_norms_first(model: nn.Module, inputs: Tensor, cut: Cut) -> Tensor:
 
 
 def normed(hidden: Hidden) -> Hidden:
-    """Return what makes the last norm of it, which has nothing to learn."""
+    """Return the same function followed by the last norm, which has nothing to learn."""
     return lambda model, inputs, cut: model.get_submodule("norm")(hidden(model, inputs, cut))
 
 
 def of_residual_blocks(model: nn.Module, inputs: Tensor, cut: Cut) -> Tensor:
-    """Cut behind the stem and each residual block."""
+    """Cut after the stem and each residual block."""
     x = cut(model.get_submodule("stem")(inputs))
     for block in model.get_submodule("layers").children():
         x = cut(block(x))
@@ -188,11 +188,11 @@ TEACHING: dict[str, Callable[[Written, nn.Module], Callable[[Tensor, Tensor], No
     "by hand": by_hand,
     "library": by_library,
 }
-"""What teaches a network: the first is what the others are compared with."""
+"""The ways to teach a network; the others are compared with the first."""
 
 
 def decoder(vocabulary: int, norm_first: bool = False) -> Callable[[], nn.Module]:
-    """Return what builds the decoder."""
+    """Return a function that builds the decoder."""
     return partial(gpt, vocabulary, TOKENS, WIDTH, LAYERS, HEADS, norm_first)
 
 
@@ -202,17 +202,17 @@ def whole(_model: nn.Module) -> Names:
 
 
 def macro(_model: nn.Module) -> Names:
-    """Return a block for each layer, where the error is taken at the last norm."""
+    """Return a block for each layer, with the error at the last norm."""
     return ["embed", "layers.*"]
 
 
 def micro(norm_first: bool) -> Callable[[nn.Module], Names]:
-    """Return what names blocks within each layer, where the error is taken at the last norm."""
+    """Return a function that names blocks within each layer, with the error at the last norm."""
     return lambda _model: transformer.parts(LAYERS, norm_first)
 
 
 def networks(batch: int = 8) -> list[Written]:
-    """Return the networks; images are in batches of twice as many as texts."""
+    """Return the networks; batches of images are twice as large as those of texts."""
     texts, images = (batch, TOKENS), (2 * batch, 3, 32, 32)
     many, encoder = 50257, partial(vit, 32, 4, WIDTH, LAYERS, HEADS, CLASSES)
     small = partial(Written, build=decoder(65), shape=texts, vocabulary=65)

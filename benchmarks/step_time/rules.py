@@ -29,11 +29,11 @@ def main(
     """Time a training step of every rule against plain PyTorch.
 
     Args:
-        rounds: Turns of each rule on each network: one step, or 5 ms of short ones.
-        warmup: Rounds before that, not counted.
-        threads: CPU threads. Default: as many as PyTorch takes.
+        rounds: Turns of each rule on each network: one step, or 5 ms of short steps.
+        warmup: Warm-up rounds, which are not counted.
+        threads: CPU threads. Default: PyTorch's.
         cases: Names or patterns of the networks, for example "mlp-*x1024".
-        output: Where the record goes; the table goes beside it.
+        output: The file of the record; the table is written next to it.
     """
     started = datetime.now(UTC)
     used = set_threads(threads)
@@ -44,7 +44,7 @@ def main(
 
 
 def measure(net: Network, rounds: int, warmup: int) -> Iterator[dict[str, Any]]:
-    """Yield one row a rule."""
+    """Yield one row per rule."""
     limits, times = products(net), time_cases(net.name, net.cases(), rounds, warmup)
     for rule in times:
         yield {

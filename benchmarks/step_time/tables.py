@@ -1,4 +1,4 @@
-"""The table of step times on pages: headings and rows, made of records."""
+"""The table of step times on pages, made from records."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from beyondprop.rules import RULES
 
 
 def by_hand(rows: list[dict[str, Any]]) -> Cells:
-    """Return steps of direct feedback alignment by hand and by the library: one row a network."""
+    """Return steps of direct feedback alignment by hand and by the library by network."""
     heads = ("network", "blocks", "by hand", "library", "at most", "of by hand", "at most")
     return heads, [
         (
@@ -24,18 +24,18 @@ def by_hand(rows: list[dict[str, Any]]) -> Cells:
 
 
 def named(net: str) -> tuple[str, str]:
-    """Return a network's name in two: the network, and its blocks or where the error is taken."""
+    """Return a network's name in two: the network, and its blocks or the place of the error."""
     name, _, variant = net.partition(", ")
     return name, variant or "whole"
 
 
 def rules(rows: list[dict[str, Any]], only: tuple[str, ...] = ()) -> Cells:
-    """Return step times relative to plain PyTorch: one row a network, one column a rule.
+    """Return step times relative to plain PyTorch: one row per network, one column per rule.
 
     Args:
-        rows: Of the record.
-        only: The rules that are shown, all if there are none; with `dfa` its `ChainStep` is shown,
-            and the least that its products allow.
+        rows: The rows of the record.
+        only: The shown rules, all if empty; `dfa` also shows its `ChainStep` and the limit from its
+            products.
     """
     shown = set(only) or {row["rule"] for row in rows}
     shown |= {CHAIN_STEP} if "dfa" in shown else set()

@@ -93,8 +93,7 @@ class ForwardPass:
 
 @dataclass(eq=False)
 class At:
-    """The end of a block's graph in one forward pass, where a rule is asked for a signal or a
-    loss."""
+    """The end of a block's graph in one forward pass, where a rule computes a signal or a loss."""
 
     block: Block
     run: ForwardPass
@@ -125,7 +124,7 @@ class Mode:
 
 @dataclass(eq=False)
 class AtWeight:
-    """One weight of one layer, where a layer rule is asked for feedback."""
+    """One weight of one layer, for which a layer rule returns feedback."""
 
     mode: Mode
     rule: "LayerRule"
@@ -188,7 +187,7 @@ class Traits:
         return not self.needs & {"error", "sent_back", "weights"}
 
     def but(self, **changes: Any) -> "Traits":
-        """Return the same traits with some changed."""
+        """Return a copy of the traits with the given changes."""
         return replace(self, **changes)
 
 
@@ -199,7 +198,7 @@ class Rule(ABC):
     traits: ClassVar[Traits] = Traits()
 
     def __post_init__(self) -> None:
-        check_fields(self)  # of a rule that is a dataclass
+        check_fields(self)  # only dataclasses call this
 
     @abstractmethod
     def install(self, block: Block, host: "Host") -> str:
@@ -211,7 +210,7 @@ class Rule(ABC):
         yield from ()
 
     def settings(self) -> dict[str, Any]:
-        """Return what is needed to build the same rule again, as JSON values."""
+        """Return the settings that rebuild the same rule, as JSON values."""
         return settings(self, "rule")
 
 
@@ -236,10 +235,10 @@ class SignalRule(Rule):
         """
 
     def same_signal(self, block: Block) -> Hashable:
-        """Return a key; blocks with the same key and similar outputs get the same signal.
+        """Return a key; blocks with the same key and matching outputs get the same signal.
 
-        Outputs are similar if they have the same shape, dtype, device and meaning of axes. The
-        signal is then computed once per backward pass.
+        Outputs match if they have the same shape, dtype, device and meaning of axes. The signal is
+        then computed once per backward pass.
         """
         return block.name
 
@@ -396,11 +395,11 @@ class Host(ABC):
 
     @abstractmethod
     def end_by_signal(self, block: Block, rule: SignalRule, state: State) -> None:
-        """End the graph at the block's output, to which the rule gives a signal."""
+        """End the graph at the block's output; its gradient is the rule's signal."""
 
     @abstractmethod
     def end_by_loss(self, block: Block, rule: LossRule, state: State) -> None:
-        """End the graph at the block's output, to which the rule gives its own loss."""
+        """End the graph at the block's output; the block learns from the rule's loss."""
 
     @abstractmethod
     def end_untaught(self, block: Block) -> None:

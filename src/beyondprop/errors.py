@@ -1,18 +1,18 @@
-"""The one exception that a user of the library can cause and mend."""
+"""The one exception for mistakes that a user of the library can correct."""
 
 FAULTS = (Exception, SystemExit)
-"""What a user's code that is called may fail with: also by an exit, which would look like success.
+"""Exceptions that count as a failure of the user's code; an exit would otherwise look like success.
 
-Ctrl-C is not a fault of the code.
+Ctrl-C is not a failure of the code.
 """
 
 
 LONGEST = 80
-"""Characters of a value that a message shows."""
+"""Most characters of a value that a message shows."""
 
 
 class UserError(Exception):
-    """Something the caller asked for cannot be done; the message says what to do instead.
+    """A request that cannot be carried out; the message says what to do instead.
 
     The command line prints the message alone and exits with code 2.
     """
@@ -22,13 +22,13 @@ def check_type(name: str, value: object, kind: type | tuple[type, ...], wanted: 
     """Check the type of an argument.
 
     Args:
-        name: The argument's.
-        value: What was given.
-        kind: What it must be an instance of.
+        name: The name of the argument.
+        value: Its value.
+        kind: The type that it must be an instance of.
         wanted: The same in words, with an example.
 
     Raises:
-        UserError: It is not.
+        UserError: The value has another type.
     """
     if isinstance(value, kind):
         return
@@ -40,27 +40,27 @@ def check_type(name: str, value: object, kind: type | tuple[type, ...], wanted: 
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: short, also where Python cannot print it."""
+    """Return a value as a message shows it: shortened, and also if Python cannot print it."""
     try:
         text = repr(value)
-    except ValueError:  # Python prints whole numbers up to 4300 digits alone
-        return "a whole number of thousands of digits"
+    except ValueError:  # Python prints whole numbers of at most 4300 digits
+        return "a whole number with thousands of digits"
     except RecursionError:
-        return "what is nested so deeply"
+        return "a value that is nested too deeply"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def install(extra: str) -> str:
-    """Return how an extra is installed, for messages.
+    """Return the command that installs an extra, for messages.
 
-    No index has the package yet. Once one has: pip install "beyondprop[EXTRA]".
+    The package is not on an index yet. Once it is: pip install "beyondprop[EXTRA]".
     """
     return f'pip install ".[{extra}]" in a checkout of BeyondProp'
 
 
 def changed(name: str) -> UserError:
-    """Return the error for a model whose modules are no longer those that were attached to."""
+    """Return the error for a model whose modules have changed since the rules were attached."""
     return UserError(
-        f"the module '{name}' was replaced, added or taken away since the rules were attached: "
+        f"the module '{name}' was replaced, added or removed since the rules were attached: "
         "call remove() on the handle and attach again"
     )

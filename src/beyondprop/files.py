@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all, and JSON that is read with one plain error."""
+"""Atomic writing of files, and JSON that is read with one plain error."""
 
 import hashlib
 import json
@@ -18,15 +18,15 @@ from beyondprop.errors import UserError, check_type
 
 GIB = 2**30
 DIGEST = "sha256"
-"""Key of a JSON file's digest: of all that stands beside it; see `digest`."""
+"""Key of a JSON file's digest, which covers all other keys; see `digest`."""
 PIECE = re.compile("[0-9a-f]{20}")
-"""Of a digest, wherever it was cut."""
+"""Matches part of a digest."""
 SEAL = b"\nbeyondprop sha256 "
-"""Stands between the content of a sealed file and its digest."""
+"""Separates the content of a sealed file from its digest."""
 ASIDE = ".beyondprop-tmp"
-"""How the names of temporary files end."""
+"""Suffix of temporary files."""
 BEGUN = 60.0
-"""Seconds within which a file that was made is locked."""
+"""Seconds within which a new file is locked."""
 WORKED_IN: list[tuple[Path, int]] = []
 """Folders that this process works in, each with its open handle; see `worked_in`."""
 
@@ -36,18 +36,17 @@ class StorageError(UserError):
 
 
 class WriteError(StorageError):
-    """A file cannot be written now (full disk, ...), but can when that is mended."""
+    """A file cannot be written until a passing cause (a full disk, ...) is removed."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader sees the old file or the whole new one.
+    """Write `content` to `path` so that a reader sees the old file or the complete new one.
 
-    A link is followed: what it names is replaced. What is no regular file (a device, a pipe) is
-    written to.
+    A link is followed: its target is replaced. A special file (a device, a pipe) is written to.
 
     Args:
-        path: The file; its folder is made if need be.
-        content: All of the file.
+        path: The file; its folder is created if necessary.
+        content: The complete content of the file.
 
     Raises:
         StorageError: The disk is full, the folder is not writable, ...
@@ -63,9 +62,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def is_special(path: Path) -> bool:
-    """Whether something stands at `path`, or where its link leads, that is neither a regular file
-    nor a folder.
-    """
+    """Whether `path`, or the target of its link, exists and is neither a regular file nor a
+    folder."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -74,8 +72,8 @@ def is_special(path: Path) -> bool:
 
 
 def _write_to(path: Path, content: bytes) -> None:
-    """Write into what cannot be replaced."""
-    # Without this flag a pipe that nobody reads would keep the process waiting for ever.
+    """Write to a special file, which cannot be replaced."""
+    # Without this flag the process would wait forever for a pipe without a reader.
     handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(handle, "wb") as file:
         if sys.platform != "win32":
@@ -84,17 +82,17 @@ def _write_to(path: Path, content: bytes) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a new file, and give it the name and the permissions of the old one."""
+    """Write a new file with the name and the permissions of the old one."""
     aside = path.with_name(f".{path.name}.{uuid4().hex[:12]}{ASIDE}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside.touch(exist_ok=False)
-        with _locked(aside):  # says that this process lives: see `remove_asides`
+        with _locked(aside):  # shows that this process is alive: see `remove_asides`
             with aside.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())  # or a power cut could leave the new name with no content
-            with suppress(OSError):  # there is no old one, or its disk knows no permissions
+            with suppress(OSError):  # no old file, or a file system without permissions
                 aside.chmod(stat.S_IMODE(path.stat().st_mode))
             aside.replace(path)
     finally:
@@ -104,7 +102,7 @@ def _replace(path: Path, content: bytes) -> None:
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
     """Lock a file, where the system has locks."""
-    if sys.platform == "win32":  # which does not rename a file that is open
+    if sys.platform == "win32":  # it does not rename open files
         yield
         return
     handle = os.open(file, os.O_RDONLY)
@@ -119,12 +117,12 @@ def lock(handle: int) -> bool | None:
     """Lock an open file or folder until it is closed or the process ends, however it ends.
 
     Returns:
-        Whether it is locked now; False where another process has it, None where the system has no
+        Whether it is locked now; False if another process holds the lock, None if the system has no
         such locks (Windows, some network file systems).
     """
     if sys.platform == "win32":
         return None
-    import fcntl  # Windows has none
+    import fcntl  # not available on Windows
 
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,19 +134,19 @@ def lock(handle: int) -> bool | None:
 
 
 def is_aside(file: Path) -> bool:
-    """Whether a file is a temporary one, of a process that writes it or was killed meanwhile."""
+    """Whether a file is a temporary one, of a process that is writing it or was killed."""
     return file.name.startswith(".") and file.name.endswith(ASIDE)
 
 
 def remove_asides(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder; files of living ones stay."""
+    """Remove the temporary files of killed processes from a folder; those of running ones stay."""
     for file in filter(is_aside, list(folder.iterdir())):
         try:
             handle = os.open(file, os.O_RDONLY)
         except OSError:
-            continue  # it has just got its name
+            continue  # it has just been renamed
         found = os.fstat(handle)
-        # A file without content may have been made just now, and not be locked yet.
+        # An empty file may be new and not locked yet.
         if (found.st_size or time.time() - found.st_mtime > BEGUN) and lock(handle):
             discard(file)
         os.close(handle)
@@ -156,11 +154,11 @@ def remove_asides(folder: Path) -> None:
 
 @contextmanager
 def worked_in(folder: Path, handle: int) -> Iterator[None]:
-    """Write within a folder only as long as it is the one that was opened.
+    """Allow writing within a folder only while it is still the folder that was opened.
 
     Args:
-        folder: In which this process works.
-        handle: Of the folder, open as long as this lasts.
+        folder: The folder that this process works in.
+        handle: Its handle, which stays open meanwhile.
     """
     entry = (folder.absolute(), handle)
     WORKED_IN.append(entry)
@@ -171,11 +169,11 @@ def worked_in(folder: Path, handle: int) -> Iterator[None]:
 
 
 def check_worked_in(path: Path) -> None:
-    """Refuse to write where a folder that this process works in is no longer.
+    """Raise an error if `path` is within a working folder that no longer exists at its place.
 
     Raises:
-        StorageError: It was deleted, moved or replaced: what is written there would lack its rest,
-            or be mixed with something else.
+        StorageError: The folder was deleted, moved or replaced, so the files written there would be
+            incomplete or mixed with others.
     """
     place = path.absolute()
     for folder, handle in WORKED_IN:
@@ -187,7 +185,7 @@ def check_worked_in(path: Path) -> None:
 
 
 def is_at(handle: int, folder: Path) -> bool:
-    """Whether an open folder is still the one that is found at its path."""
+    """Whether an open folder is still the folder at its path."""
     try:
         return os.path.samestat(os.fstat(handle), folder.stat())
     except OSError:
@@ -195,15 +193,15 @@ def is_at(handle: int, folder: Path) -> bool:
 
 
 def write_sealed(path: Path, content: bytes) -> None:
-    """Write `content` with its digest behind it, atomically."""
+    """Write `content` followed by its digest, atomically."""
     write_bytes(path, content + _seal(content))
 
 
 def read_sealed(path: Path) -> bytes | None:
-    """Return what `write_sealed` wrote; None where that is not what the file holds.
+    """Return the content that `write_sealed` wrote; None if the digest does not match.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:  # in two parts, so that the larger one is not copied
         content = file.read(max(0, os.fstat(file.fileno()).st_size - len(_seal(b""))))
@@ -219,18 +217,18 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     plain = finite(value)
     sealed = plain | {DIGEST: digest(plain)}
     text = json.dumps(sealed, indent=1, allow_nan=False, ensure_ascii=False)
-    # A lone surrogate, as of a file name in another encoding, is written as JSON's escape for it.
+    # A lone surrogate, e.g. from a file name in another encoding, is written as a JSON escape.
     write_bytes(path, (text + "\n").encode(errors="backslashreplace"))
 
 
 def digest(value: dict[str, Any]) -> str:
-    """Return the SHA-256 of a JSON object: of its text with sorted keys, no spaces and in ASCII."""
+    """Return the SHA-256 of a JSON object, written with sorted keys, without spaces, in ASCII."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add `text` to the end of `path`; for logs that can be made again from a checkpoint."""
+    """Append `text` to `path`, not atomically; for logs that a checkpoint can restore."""
     try:
         check_worked_in(path)
         with path.open("a", encoding="utf-8") as file:
@@ -240,14 +238,14 @@ def append_text(path: Path, text: str) -> None:
 
 
 def read_json(path: Path, mend: str = "delete it and run again") -> dict[str, Any] | None:
-    """Return the object in a JSON file without its digest, or None where there is no such file.
+    """Return the object in a JSON file without its digest, or None if the file does not exist.
 
     Args:
-        path: The file; one without a digest, as an earlier version wrote it, is read as it is.
-        mend: What to do where it is damaged.
+        path: The file; a file of an earlier version, without a digest, is read unchecked.
+        mend: The advice of the message if it is damaged.
 
     Raises:
-        StorageError: The file cannot be read, holds something else, or not what was written.
+        StorageError: The file cannot be read, holds no JSON object, or does not match its digest.
     """
     try:
         content = path.read_bytes()
@@ -261,15 +259,17 @@ def read_json(path: Path, mend: str = "delete it and run again") -> dict[str, An
             raise ValueError("it holds no JSON object")
         written = value.pop(DIGEST, None)
         if _misnamed(value) if written is None else written != digest(value):
-            raise StorageError(f"{path} is damaged (its content does not fit its {DIGEST}); {mend}")
+            raise StorageError(
+                f"{path} is damaged (its content does not match its {DIGEST}); {mend}"
+            )
         found: dict[str, Any] = finite(value)
-    except (ValueError, RecursionError):  # thousands of brackets within one another
+    except (ValueError, RecursionError):  # the latter from thousands of nested brackets
         raise StorageError(f"{path} is damaged (it holds no JSON object); {mend}") from None
     return found
 
 
 def _misnamed(value: dict[str, Any]) -> bool:
-    """Whether an object holds what is left of a digest, which nobody would look at by its name."""
+    """Whether an object without a digest holds part of one, under a damaged name."""
     return any(
         PIECE.search(text)
         for name, entry in value.items()
@@ -280,9 +280,9 @@ def _misnamed(value: dict[str, Any]) -> bool:
 
 
 def finite(value: Any) -> Any:
-    """`value` as plain JSON containers; NaN and infinities become None, as JSON has neither.
+    """Return `value` as plain JSON containers; NaN and infinities become None, as JSON has neither.
 
-    So do whole numbers of more than 64 bits, which few readers of JSON can compute with.
+    Whole numbers of more than 64 bits also become None, as few readers of JSON support them.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -290,7 +290,7 @@ def finite(value: Any) -> Any:
         return None
     if isinstance(value, dict):
         return {str(key): finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):  # long ones are of numbers: a call for each takes longer
+    if isinstance(value, list | tuple):  # fast for long lists of numbers: no call per entry
         plain = math.isfinite
         return [
             entry if type(entry) is float and plain(entry) else finite(entry) for entry in value
@@ -305,7 +305,7 @@ def discard(file: Path) -> None:
     try:
         file.unlink(missing_ok=True)
     except OSError:
-        return  # a stray aside file does no harm, and the first error is the one to report
+        return  # a stray temporary file does no harm; the first error is the one to report
 
 
 def cannot(verb: str, path: Path, error: OSError) -> StorageError:
@@ -321,10 +321,10 @@ def cannot(verb: str, path: Path, error: OSError) -> StorageError:
 
 
 def path_of(path: object) -> Path:
-    """Return a path that a user gave.
+    """Return a user's argument as a path.
 
     Raises:
-        UserError: It is none.
+        UserError: It is not a path.
     """
     check_type("the path", path, (str, os.PathLike), "a text or a pathlib.Path")
-    return Path(path)  # type: ignore[arg-type]  # it was seen to be one
+    return Path(path)  # type: ignore[arg-type]  # checked above

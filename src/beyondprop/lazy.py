@@ -1,7 +1,7 @@
-"""Names of a package that are imported when they are first used, so that importing it costs little.
+"""Names of a package that are imported on first use, so that importing the package is fast.
 
-Where a name comes from is said once, in the stub beside the package (`__init__.pyi`), in plain
-lines ``from module import name as name``; type checkers and editors read the same lines.
+The stub next to the package (`__init__.pyi`) lists the source of each name, in plain lines
+``from module import name as name``; type checkers and editors read the same lines.
 """
 
 import ast
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def names_of(stub: str) -> dict[str, tuple[str, str]]:
-    """Return by name the module and the attribute that a stub imports it from."""
+    """Return, by name, the module and the attribute that a stub imports it from."""
     return {
         alias.asname or alias.name: (str(node.module), alias.name)
         for node in ast.parse(stub).body
@@ -29,8 +29,8 @@ def exports(
 
     Args:
         package: Its ``__name__``.
-        path: Its ``__file__``, beside which the stub is.
-        own: What the package has already.
+        path: Its ``__file__``; the stub is next to it.
+        own: Names that the package defines itself.
     """
     places = names_of(Path(path).with_suffix(".pyi").read_text(encoding="utf-8"))
     public = sorted([*places, *(own or {})])

@@ -1,9 +1,9 @@
-"""How an error meets a block's output: which row of the one teaches which of the other.
+"""Matching an error to a block's output: which row of the error teaches which row of the output.
 
-Axes with one name are matched, one to one. Positions that the block's output lacks are summed in
-the error; those that the error lacks all get the same. So one matrix, from the error's features to
-those of the output, serves sequences of every length. Positions of feature maps alone have weights
-of their own where the other tensor has none.
+Axes with the same name are matched one to one. The error is summed over positions that the block's
+output lacks; positions that the error lacks all get the same error. So one matrix, from the error's
+features to the output's, serves sequences of every length. Only positions of feature maps have
+separate weights if the other tensor has no such positions.
 """
 
 import math
@@ -33,11 +33,11 @@ ITEM = "features"
 
 @dataclass(frozen=True)
 class Layout:
-    """A tensor's axes by name, with those apart that were flattened into one.
+    """A tensor's axes by name; axes that were flattened into one are listed separately.
 
     Attributes:
-        names: One an axis.
-        sizes: One an axis.
+        names: The name of each axis.
+        sizes: The size of each axis.
     """
 
     names: tuple[str, ...]
@@ -54,7 +54,7 @@ class Layout:
         return tuple(name for name in self.names if name.startswith(MAPS))
 
     def permuted(self, x: Tensor, names: tuple[str, ...]) -> Tensor:
-        """Return a tensor of this layout with its axes in another order; those left out summed."""
+        """Return a tensor of this layout with these axes in this order, summed over the others."""
         x = x.reshape(self.sizes)
         gone = [i for i, name in enumerate(self.names) if name not in names]
         if gone:
@@ -65,15 +65,15 @@ class Layout:
 
 @dataclass(frozen=True)
 class Match:
-    """How an error teaches a block's output, by one matrix from features to features.
+    """How an error teaches a block's output, through one matrix from features to features.
 
     Attributes:
         error: The error's layout.
         output: The output's layout.
         shape: The output's own shape.
-        rows: The names of the output's axes that are no features, in its order.
-        width: Features of the error.
-        features: Features of the output.
+        rows: The names of the output's axes other than features, in its order.
+        width: The number of features of the error.
+        features: The number of features of the output.
     """
 
     error: Layout
@@ -84,11 +84,11 @@ class Match:
     features: int
 
     def by_row(self, error: Tensor, samples: Tensor | None = None) -> Tensor:
-        """Return an error with an axis for each of the output's rows, of size 1 where it lacks it.
+        """Return an error with an axis for each of the output's rows, of size 1 where it has none.
 
         Args:
             error: The error.
-            samples: The sample of each node, ``(nodes,)``; None where all are of one.
+            samples: The sample of each node, ``(nodes,)``; None if all belong to one sample.
 
         Returns:
             ``(…, width)``.
@@ -111,12 +111,12 @@ class Match:
         return x.reshape(*places, self.width)
 
     def rows_of(self, x: Tensor) -> Tensor:
-        """Return what is shaped like the output as ``(rows, features)``."""
+        """Return a tensor that is shaped like the output as ``(rows, features)``."""
         rest = tuple(name for name in self.output.names if name not in self.rows)
         return self.output.permuted(x, (*self.rows, *rest)).reshape(-1, self.features)
 
     def for_rows(self, error: Tensor, samples: Tensor | None = None) -> Tensor:
-        """Return an error as ``(rows, width)``: what meets each row of the output."""
+        """Return an error as ``(rows, width)``: the error of each row of the output."""
         sizes = self.output.by_name
         x = self.by_row(error, samples)
         return x.expand(*(sizes[n] for n in self.rows), self.width).reshape(-1, self.width)
@@ -138,19 +138,18 @@ class Match:
         return NODES in self.rows and BATCH in self.error.names
 
     def _of_each_node(self, x: Tensor, samples: Tensor | None) -> Tensor:
-        """Return the error of the sample that each node is of.
+        """Return, for each node, the error of its sample.
 
         Raises:
-            UserError: Which that is was not said, or not of all nodes.
+            UserError: The samples of the nodes were not given, or not for all nodes.
         """
         nodes = self.output.by_name[NODES]
         if samples is None and len(x) == 1:
             return x.expand(nodes, *x.shape[1:])
         if samples is None:
             raise UserError(
-                f"a block returns {nodes} nodes of {len(x)} samples, and nothing says which are "
-                "whose: name the argument of the model's call that does, attach(..., "
-                "samples='batch')"
+                f"a block returns {nodes} nodes of {len(x)} samples: name the argument of the "
+                "model's call that holds the sample of each node, attach(..., samples='batch')"
             )
         if samples.shape != (nodes,):
             raise UserError(
@@ -165,14 +164,14 @@ def match(error: Size, error_axes: Axes, output: Size, output_axes: Axes) -> Mat
 
     Args:
         error: The error's shape.
-        error_axes: What its axes mean.
+        error_axes: The meaning of its axes.
         output: The shape of the block's output.
-        output_axes: What its axes mean.
+        output_axes: The meaning of its axes.
 
     Raises:
-        UserError: The two do not fit.
+        UserError: The two do not match.
     """
-    if torch.compiler.is_dynamo_compiling():  # which does not look into caches
+    if torch.compiler.is_dynamo_compiling():  # it does not trace into caches
         return _match(error, error_axes, output, output_axes)
     return _known(error, error_axes, output, output_axes)
 
@@ -211,7 +210,7 @@ def _layouts(
     if len(error) == len(output) == 1 and error_axes.plain and output_axes.plain:
         return Layout((ITEM,), tuple(error)), Layout((ITEM,), tuple(output))  # without a batch
     named = _groups(error, error_axes), _groups(output, output_axes)
-    atoms = set(named[0]) & set(named[1])  # flattened alike, so not to be taken apart
+    atoms = set(named[0]) & set(named[1])  # flattened in the same way in both, so left as they are
     known = {
         group[0]: size
         for groups, shape in zip(named, (error, output), strict=True)
@@ -240,13 +239,13 @@ def _split(
     known: dict[str, int],
     atoms: set[tuple[str, ...]],
 ) -> Layout:
-    """Return a tensor's layout, with axes taken apart that were flattened into one."""
+    """Return a tensor's layout, with flattened axes separated."""
     names: list[str] = []
     sizes: list[int] = []
     for group, size in zip(groups, shape, strict=True):
         if len(group) == 1 or group in atoms:
             if names and names[-1] == group[0] == ITEM:
-                sizes[-1] *= size  # the last word stands for all that follow
+                sizes[-1] *= size  # the last name covers all axes that follow
                 continue
             names.append(" ".join(group) if group != (ONE,) else f"{ONE} {len(names)}")
             sizes.append(size)
@@ -255,7 +254,7 @@ def _split(
         held = math.prod(known[name] for name in group if name in known)
         if len(open_ones) > 1 or held == 0 or size % held or (not open_ones and held != size):
             raise UserError(
-                f"an axis of {size} cannot be taken apart into ({' '.join(group)}), of which "
+                f"an axis of {size} cannot be split into ({' '.join(group)}), of which "
                 f"{', '.join(f'{n} is {known[n]}' for n in group if n in known) or 'none is known'}"
                 ": name the axes of both the block and the output (that of the last block)"
             )
@@ -265,14 +264,14 @@ def _split(
 
 
 def _check(found: Match, error: Size, output: Size) -> None:
-    """See that what is matched has one size."""
+    """Raise an error if matched axes differ in size."""
     before, after = found.error.by_name, found.output.by_name
     for name in found.rows:
         if name in before and not name.startswith(MAPS) and before[name] != after[name]:
             if name == "tokens":
                 raise UserError(
                     f"the model's output has {before[name]} tokens and a block's has {after[name]},"
-                    " so no token can teach its like: attach(..., axes={'NAME OF THE BLOCK': "
+                    " so they cannot be matched one to one: attach(..., axes={'NAME OF THE BLOCK': "
                     "'batch source features'}) gives each of the block's tokens the error of all"
                 )
             raise _unfit(error, output)
@@ -295,12 +294,13 @@ def _unfit(error: Size, output: Size) -> UserError:
 def whole_rows(
     first: Size, first_axes: Axes, second: Size, second_axes: Axes
 ) -> tuple[int, int, int]:
-    """Return how tensors of one size in every pass map to each other: by one matrix for all rows.
+    """Return how tensors of fixed size map to each other, through one matrix for all rows.
 
-    A row is a token where both have as many; else it is a sample, and all else is its features.
+    A row is a token if both tensors have equally many tokens; otherwise it is a sample, and all its
+    values are its features.
 
     Returns:
-        Rows, features of the first, features of the second.
+        The number of rows, of features of the first and of features of the second.
 
     Raises:
         UserError: The two do not have the same samples.
@@ -323,7 +323,7 @@ def _in_order(
 
 
 def _resampled(x: Tensor, places: list[int], sizes: list[int]) -> Tensor:
-    """Return maps with as many positions as the output's: each the sum of those that it covers."""
+    """Return maps at the output's resolution: each position is the sum of those that it covers."""
     before = [x.shape[place] for place in places]
     if before == sizes:
         return x

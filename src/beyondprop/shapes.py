@@ -1,7 +1,7 @@
-"""The meaning of a tensor's axes: decided by the layer that made it, or said by the user.
+"""The meaning of a tensor's axes, which the layer that made it decides, or the user names.
 
-Everything in the library that treats a sample, a token or a channel differently asks here. The
-sizes of a tensor never decide: a batch of six sequences and six channels look the same.
+All parts of the library that distinguish samples, tokens and channels use this file. The sizes of a
+tensor never decide: a batch of six sequences and six channels look the same.
 """
 
 import math
@@ -17,8 +17,8 @@ from beyondprop.errors import UserError
 
 BATCH, NODES, ONE = "batch", "nodes", "1"
 MAPS = "positions"
-"""Positions of feature maps, as many axes as there are; each has weights of its own where the other
-tensor has no such positions. All other positions are alike."""
+"""Positions of feature maps, in one or more axes. Each has separate weights if the other tensor has
+no such positions. All other positions share weights."""
 
 ITEMS = frozenset({"features", "channels"})
 PLAIN = frozenset({"batch features", "batch tokens features", "batch channels positions"})
@@ -26,14 +26,14 @@ PLAIN = frozenset({"batch features", "batch tokens features", "batch channels po
 
 @dataclass(frozen=True)
 class Axes:
-    """What the axes of a tensor mean.
+    """The meaning of a tensor's axes.
 
     Attributes:
-        words: One name an axis; names in parentheses were flattened into one axis.
-        dims: How many axes the layer returns, where its kind says so.
-        plain: Whether the first axis is the batch and the words are those that layers say.
-        groups: The names in each axis: several where they were flattened into one.
-        item: Which axis holds the features; None where there is one feature a row.
+        words: One name per axis; names in parentheses were flattened into one axis.
+        dims: The number of axes that the layer returns, if its type decides it.
+        plain: Whether the words are one of the three that layers decide, with the batch first.
+        groups: The names in each axis: several if they were flattened into one.
+        item: The index of the axis of features; None if there is one feature per row.
     """
 
     words: str
@@ -43,7 +43,7 @@ class Axes:
     item: int | None = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Looked up, not computed, in each step: small nets would feel it.
+        # Computed once, not in each step, where it would slow down small networks.
         parts = re.findall(r"\(([^()]*)\)|(\S+)", self.words)
         groups = tuple(tuple(inside.split()) if inside else (one,) for inside, one in parts)
         item = next((i for i, names in enumerate(groups) if names[:1] and names[0] in ITEMS), None)
@@ -59,8 +59,8 @@ class Axes:
         (batch, features), and three are (batch, tokens, features), as patch embeddings return.
 
         Raises:
-            UserError: The user has said of another number of axes what they mean, or no layer says
-                where the batch is.
+            UserError: The user has named another number of axes, or no layer decides which axis is
+                the batch.
         """
         dims = x.dim() if isinstance(x, Tensor) else len(x)
         if self.plain or self.dims is not None:
@@ -87,7 +87,7 @@ class Axes:
             )
         if dims != len(self.groups):
             raise UserError(
-                f"axes= says '{self.words}' of a tensor that has {dims} axes, not "
+                f"axes= gives '{self.words}' for a tensor that has {dims} axes, not "
                 f"{len(self.groups)}: name each of its axes"
             )
         return self
@@ -131,29 +131,29 @@ ANY_CHANNELS = (nn.BatchNorm1d, nn.SyncBatchNorm, nn.GroupNorm, nn.Unflatten, nn
 
 
 def axes_of(modules: Sequence[nn.Module]) -> Axes:
-    """Return the axes of what modules in a row return: the last layer that decides says it.
+    """Return the axes of the output of consecutive modules, decided by the last layer that can.
 
     Layers with features last, such as `nn.Linear`, return tokens; convolutions, their norms and
-    poolings return channels; `nn.Flatten` returns features. Activations and containers pass the
-    question on to what comes before or lies within. Where no layer decides, features come last.
+    poolings return channels; `nn.Flatten` returns features. Activations leave the decision to the
+    modules before them, containers to the modules in them. If no layer decides, features come last.
     """
     for module in reversed(modules):
         found = _of_layer(module)
         if found is None and (inner := list(module.children())):
             found = axes_of(inner)
             if found == TOKENS and type(module) is not nn.Sequential and _has_images(module):
-                return MIXED  # it may turn its axes back in code of its own, as ConvNeXt does
+                return MIXED  # its own code may permute the axes again, as ConvNeXt does
         if found is not None:
             return found
     return TOKENS
 
 
 def taken_by(modules: Iterable[nn.Module]) -> Axes:
-    """Return the axes of what modules in a row take: the first layer that decides says it.
+    """Return the axes of the input of consecutive modules, decided by the first layer that can.
 
     Convolutions, their norms and poolings take channels, layers with features last take tokens, and
-    in front of `nn.Flatten` each number of a sample is a feature. Where no layer decides, features
-    come last.
+    before `nn.Flatten` each number of a sample is a feature. If no layer decides, features come
+    last.
     """
     return _first_of(modules) or TOKENS
 
@@ -164,15 +164,15 @@ def _first_of(modules: Iterable[nn.Module]) -> Axes | None:
 
 
 def _has_images(module: nn.Module) -> bool:
-    """Whether layers of images are in a module."""
+    """Whether a module contains convolutions of images or volumes."""
     return any(isinstance(inner, (nn.Conv2d, nn.Conv3d)) for inner in module.modules())
 
 
 def parse(words: str) -> Axes:
-    """Return the axes that a user names.
+    """Return the axes that a user named.
 
     Raises:
-        UserError: They cannot be read, or features are in more than one place.
+        UserError: They cannot be read, or are not consistent.
     """
     axes = Axes(words)
     if axes.plain:
@@ -195,21 +195,21 @@ def parse(words: str) -> Axes:
             f"axes '{words}' have both 'batch' and 'nodes', and only one axis can hold samples"
         )
     if any(MAPS in group for group in axes.groups[:-1]) or MAPS in axes.groups[-1][1:]:
-        raise UserError(f"axes '{words}' have 'positions', which hold all axes that follow: end so")
+        raise UserError(f"axes '{words}' must end with 'positions', which names all remaining axes")
     return axes
 
 
 def sequence_first(modules: Iterable[nn.Module]) -> bool:
-    """Whether layers among these take tokens before the batch (``batch_first=False``)."""
+    """Whether any of these layers takes tokens before the batch (``batch_first=False``)."""
     kinds = nn.MultiheadAttention, nn.RNNBase
     return any(not module.batch_first for module in modules if isinstance(module, kinds))
 
 
 def has_positions(x: Tensor, axes: Axes, targets: Tensor) -> bool:
-    """Whether each position of a block's output (a token, a pixel) has a target of its own.
+    """Whether each position of a block's output (a token, a pixel) has its own target.
 
-    It has where the output has positions, and the targets have as many axes as the output without
-    its features.
+    It has if the output has positions, and the targets have one axis fewer than the output, without
+    the features.
     """
     return axes.at(x) not in (FEATURES, SOURCE) and targets.dim() == x.dim() - 1
 
@@ -226,16 +226,16 @@ def channels_first(x: Tensor, axes: Axes) -> bool:
 
 
 def features_axis(x: Tensor, axes: Axes) -> int:
-    """Return which axis of a block's output holds its features.
+    """Return the index of the axis of features in a block's output.
 
     Raises:
-        UserError: None does.
+        UserError: The axes name no features.
     """
     found = axes.at(x)
     if found.plain or found.dims is not None:
         return 1 if found.words == CHANNELS.words else -1
     if found.item is None:
-        raise UserError(f"axes '{found.words}' name no features, which this needs")
+        raise UserError(f"axes '{found.words}' name no features: add 'features' or 'channels'")
     return found.item
 
 
@@ -247,17 +247,18 @@ def features_last(x: Tensor, axes: Axes) -> Tensor:
 def samples_first(
     x: Tensor, axes: Axes, batch: int | None, samples: Tensor | None = None
 ) -> tuple[Tensor, Axes]:
-    """Return a block's output as (batch, tokens…, features), and these axes; plain ones stay.
+    """Return a block's output as (batch, tokens…, features) with its axes; plain axes stay as they
+    are.
 
     Args:
         x: The output.
-        axes: What its axes mean.
-        batch: How many samples there are (or rows, if there is something to learn for each).
-        samples: The sample of each node, by which nodes are averaged; None where each of as many
-            nodes as `batch` has something to learn.
+        axes: The meaning of its axes.
+        batch: The number of samples, or of rows if each row has a target.
+        samples: The sample of each node; the nodes of a sample are averaged. None if each of the
+            `batch` nodes has a target.
 
     Raises:
-        UserError: There is no batch in it, or another one.
+        UserError: The axes name no batch, or the batch has another size.
     """
     axes = axes.at(x)
     if axes.plain:
@@ -266,7 +267,7 @@ def samples_first(
     groups = [group for group in axes.groups if group[0] not in ITEMS]
     first = next((i for i, names in enumerate(groups) if {BATCH, NODES} & set(names)), None)
     if first is None:
-        raise UserError(f"axes '{axes.words}' name no batch, so this rule finds no samples in it")
+        raise UserError(f"axes '{axes.words}' name no batch, which this rule needs: add 'batch'")
     if len(groups[first]) == 1 or batch is None or batch == x.shape[first]:
         x = x.movedim(first, 0)  # (batch, tokens…, features)
     else:
@@ -277,21 +278,21 @@ def samples_first(
 
 
 def targets_first(targets: Tensor, output: Axes) -> Tensor:
-    """Return targets, whose axes are those of the model's output, with their samples first.
+    """Return targets, which have the axes of the model's output, with the samples first.
 
     Args:
-        targets: One for each sample, or each of its positions.
-        output: What the axes of the model's output mean.
+        targets: One for each sample, or for each position of a sample.
+        output: The meaning of the axes of the model's output.
     """
     place = next((i for i, names in enumerate(output.groups) if names == (BATCH,)), 0)
     return targets.movedim(place, 0) if 0 < place < targets.dim() else targets
 
 
 def _apart(x: Tensor, place: int, names: tuple[str, ...], batch: int) -> Tensor:
-    """Return a tensor with the batch first that was flattened into an axis with tokens."""
+    """Return a tensor with its batch, which was flattened with tokens into one axis, first."""
     size = x.shape[place]
     if len(names) > 2 or not batch or size % batch:
-        raise UserError(f"an axis of {size} cannot be taken apart into {batch} samples")
+        raise UserError(f"an axis of {size} cannot be split into {batch} samples")
     sizes = (batch, size // batch) if names[0] == BATCH else (size // batch, batch)
     taken: Tensor = x.unflatten(place, sizes)
     return taken.movedim(place + names.index(BATCH), 0)
@@ -314,12 +315,12 @@ def _averaged(x: Tensor, samples: Tensor | None, batch: int) -> Tensor:
 
 
 def pooled(x: Tensor, axes: Axes, most: int) -> Tensor:
-    """Return one row a sample: tokens averaged, maps averaged over patches.
+    """Return one row per sample: tokens are averaged, feature maps are averaged over patches.
 
     Args:
         x: A block's output, ``(batch, ...)``.
-        axes: What its axes mean.
-        most: Features to which maps are averaged, if they have more.
+        axes: The meaning of its axes.
+        most: The largest number of features; feature maps with more are averaged.
 
     Returns:
         ``(batch, features)``.
@@ -337,7 +338,7 @@ def pooled(x: Tensor, axes: Axes, most: int) -> Tensor:
 
 
 def classes_of(model: nn.Module) -> int | None:
-    """Return how many outputs the model's last layer has, where that can be seen."""
+    """Return the number of outputs of the model's last layer; None if that is unknown."""
     for module in reversed(list(model.modules())):
         for attribute in ("out_features", "out_channels"):
             found = getattr(module, attribute, None)

@@ -115,7 +115,7 @@ def test_a_changed_figure_does_not_fit_the_digest(tmp_path: Path) -> None:
     files.write_json(tmp_path / "x", {"score": 0.25, "rule": "dfa"})
     text = (tmp_path / "x").read_text()
     (tmp_path / "x").write_text(text.replace("0.25", "0.75"))
-    said = r"x is damaged \(its content does not fit its sha256\); ask for it again"
+    said = r"x is damaged \(its content does not match its sha256\); ask for it again"
     with pytest.raises(StorageError, match=said):
         files.read_json(tmp_path / "x", mend="ask for it again")
     # Neither its spaces nor the order of its keys are content.

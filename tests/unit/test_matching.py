@@ -169,7 +169,7 @@ def test_what_no_layer_shows_must_be_said():
         ("(batch features) tokens", "once"),
         ("batch tokens tokens features", "twice"),
         ("batch nodes features", "only one axis can hold samples"),
-        ("batch positions channels", "end so"),
+        ("batch positions channels", "must end with 'positions'"),
     ],
 )
 def test_words_that_cannot_be_read(words, reason):
@@ -183,7 +183,7 @@ def test_another_number_of_axes_than_said_is_refused():
 
 
 def test_axes_that_cannot_be_taken_apart_are_refused():
-    with pytest.raises(bp.UserError, match="cannot be taken apart"):
+    with pytest.raises(bp.UserError, match="cannot be split into"):
         match(Size((3, 4)), FEATURES, Size((7, 4)), parse("(batch tokens) features"))
 
 

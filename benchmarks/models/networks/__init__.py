@@ -1,1 +1,1 @@
-"""Models that no package brings, as people commonly write them in plain PyTorch."""
+"""Models that are in no package, as people commonly write them in plain PyTorch."""

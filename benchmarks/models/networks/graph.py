@@ -24,7 +24,7 @@ class GraphConvolution(nn.Module):
 
 
 class ByRule(bp.layers.Operation):
-    """What a `GraphConvolution` computes, for rules of layers and slots."""
+    """The computation of a `GraphConvolution`, for rules of layers and slots."""
 
     transposed = True
 
@@ -40,7 +40,7 @@ bp.layers.register_operation(GraphConvolution, ByRule())
 
 
 class GCN(nn.Module):
-    """Classes of nodes."""
+    """A classifier of nodes."""
 
     def __init__(self, inputs: int, width: int, classes: int):
         super().__init__()
@@ -55,7 +55,7 @@ class GCN(nn.Module):
 
 
 class NodeClassifier(nn.Module):
-    """Classes of nodes, by any convolution of PyTorch Geometric."""
+    """A classifier of nodes with any convolution of PyTorch Geometric."""
 
     def __init__(
         self, conv: Callable[[int, int], nn.Module], inputs: int, width: int, classes: int
@@ -72,14 +72,14 @@ class NodeClassifier(nn.Module):
 
 
 class GraphClassifier(nn.Module):
-    """Classes of graphs: their nodes are summed.
+    """A classifier of graphs, which sums their nodes.
 
     Args:
-        conv: Makes a convolution.
-        pool: Sums nodes by the graph that they belong to.
+        conv: Builds a convolution.
+        pool: Sums nodes by graph.
         inputs: Features of a node.
         width: Features of a hidden node.
-        classes: How many there are.
+        classes: The number of classes.
     """
 
     def __init__(

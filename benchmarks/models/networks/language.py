@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class GPTBlock(nn.Module):
-    """Causal attention and a perceptron, norms first."""
+    """Causal attention and a perceptron, with norms first."""
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
@@ -32,7 +32,7 @@ class GPTBlock(nn.Module):
 
 
 class GPT(nn.Module):
-    """The next token, and the loss where targets are given."""
+    """A model that predicts the next token, and returns the loss if targets are given."""
 
     def __init__(self, vocabulary: int, context: int, dim: int, depth: int, heads: int):
         super().__init__()
@@ -71,7 +71,7 @@ class Positions(nn.Module):
 
 
 class Translator(nn.Module):
-    """An encoder–decoder by `nn.Transformer`, tokens first as in its tutorial."""
+    """An encoder–decoder with `nn.Transformer`, tokens first as in its tutorial."""
 
     def __init__(self, vocabulary: int, dim: int, depth: int, heads: int):
         super().__init__()

@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 
 def encode(x: Tensor, frequencies: int) -> Tensor:
-    """Return coordinates beside their sines and cosines, ``(..., (2 frequencies + 1) · 3)``."""
+    """Return coordinates with their sines and cosines, ``(..., (2 frequencies + 1) · 3)``."""
     scaled = [x * 2.0**i for i in range(frequencies)]
     return torch.cat([x, *(f(s) for s in scaled for f in (torch.sin, torch.cos))], -1)
 
 
 class NeRF(nn.Module):
-    """Colours of rays."""
+    """A network that returns the colours of rays."""
 
     near, far = 2.0, 6.0  # where a ray begins and ends
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Fields(nn.Module):
-    """A row of an embedding for each field."""
+    """An embedding for each field."""
 
     offsets: Tensor
 
@@ -30,7 +30,7 @@ def perceptron(inputs: int, widths: Sequence[int], outputs: int) -> nn.Sequentia
 
 
 class DeepFM(nn.Module):
-    """A factorisation machine beside a perceptron."""
+    """A factorisation machine in parallel with a perceptron."""
 
     def __init__(self, sizes: Sequence[int], dim: int, widths: Sequence[int]):
         super().__init__()
@@ -46,7 +46,7 @@ class DeepFM(nn.Module):
 
 
 class CrossNetwork(nn.Module):
-    """Products of the inputs with what the layer before made."""
+    """Products of the inputs with the output of the previous layer."""
 
     def __init__(self, dim: int, depth: int):
         super().__init__()
@@ -61,7 +61,7 @@ class CrossNetwork(nn.Module):
 
 
 class DCN(nn.Module):
-    """A cross network beside a perceptron."""
+    """A cross network in parallel with a perceptron."""
 
     def __init__(self, sizes: Sequence[int], dim: int, widths: Sequence[int], crosses: int):
         super().__init__()

@@ -23,7 +23,7 @@ class MixerBlock(nn.Module):
 
 
 class Mixer(nn.Module):
-    """Classes of images."""
+    """A classifier of images."""
 
     def __init__(self, side: int, patch: int, dim: int, depth: int, classes: int):
         super().__init__()
@@ -54,7 +54,7 @@ class DoubleConv(nn.Sequential):
 
 
 class Up(nn.Module):
-    """Twice the resolution, beside what the way down had there."""
+    """Upsampling by two, joined with the features of the same resolution from the way down."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -66,7 +66,7 @@ class Up(nn.Module):
 
 
 class UNet(nn.Module):
-    """A class for each pixel."""
+    """A classifier of pixels."""
 
     def __init__(self, width: int, classes: int):
         super().__init__()

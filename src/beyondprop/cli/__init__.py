@@ -1,4 +1,4 @@
-"""The command line: one file each command, with `HELP`, `parser()` and `run(arguments)`."""
+"""The command line: one file per command, with `HELP`, `parser()` and `run(arguments)`."""
 
 from beyondprop.cli.app import main
 

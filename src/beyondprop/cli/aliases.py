@@ -1,13 +1,13 @@
-"""YAML without references: nine lines of them can stand for more than any memory holds."""
+"""YAML without aliases: nine lines with aliases can expand to more than the memory holds."""
 
 import yaml
 
 
 def check_no_aliases(text: str) -> None:
-    """See that no part of a YAML text refers to another one, as ``*name`` does to ``&name``.
+    """Raise an error if a YAML text has an alias, ``*name``, which refers to an anchor, ``&name``.
 
     Raises:
-        yaml.YAMLError: One does, or the text is no YAML.
+        yaml.YAMLError: The text has an alias, or is not YAML.
     """
     if "*" not in text:
         return

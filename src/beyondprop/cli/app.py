@@ -60,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after `beyondprop`; by default those of this process.
 
     Returns:
-        The exit code: 0; 2 where something must be mended, which one sentence on standard error
-        says; 130 after Ctrl-C.
+        The exit code: 0; 2 if there is a problem, which one sentence on standard error explains;
+        130 after Ctrl-C.
     """
-    for stream in (sys.stdout, sys.stderr):  # a console may not know all characters
+    for stream in (sys.stdout, sys.stderr):  # a console may lack some characters
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if argv is None else argv)
@@ -72,11 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = carried_out(arguments.subcommand, arguments[arguments.subcommand])
         sys.stdout.flush()
         return code
-    except WriteError as problem:  # the same command can go on when there is room
+    except WriteError as problem:  # the same command can continue once there is room
         return say(in_flags(f"{problem}{again(words)}", flags(words)), PROBLEM)
     except UserError as problem:
         return say(in_flags(str(problem), flags(words)), PROBLEM)
-    except BrokenPipeError:  # the reader of a pipe has seen enough
+    except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -87,25 +87,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parsed(words: Sequence[str]) -> Namespace:
-    """Return what the words of a command say.
+    """Return the parsed arguments of a command line.
 
     Raises:
-        UserError: A word, or a file that one names, cannot be read.
+        UserError: An argument, or a file that it names, cannot be read.
     """
     try:
         for word in words:
-            check_text(word.rpartition("=")[2])  # jsonargparse goes on where a value is no YAML
+            check_text(word.rpartition("=")[2])  # jsonargparse accepts values that are not YAML
         return parser().parse_args(with_lists(own_words(words)))
     except UnicodeError as error:
         raise UserError(f"the --config file must be text in UTF-8: {error}") from error
     except RecursionError as error:
         raise UserError("an argument is nested too deeply: write it with fewer levels") from error
-    except (ValueError, yaml.YAMLError) as error:  # such as a number of thousands of digits
+    except (ValueError, yaml.YAMLError) as error:  # e.g. a number of thousands of digits
         raise UserError(f"an argument cannot be read: {' '.join(str(error).split())}") from error
 
 
 def own_words(words: Sequence[str]) -> list[str]:
-    """Return the words with the command's own flags; see `renamed`.
+    """Return the words with the command's own spelling of flags; see `renamed`.
 
     Raises:
         UserError: There is no such command, or it has no such flag.
@@ -123,7 +123,7 @@ def own_words(words: Sequence[str]) -> list[str]:
 
 
 def flags(words: Sequence[str]) -> list[str]:
-    """Return the names of the flags of the command that words begin with."""
+    """Return the names of the flags of the command in the first word."""
     known = COMMANDS.get(words[0]) if words else None
     return [] if known is None else known.parser().flags
 
@@ -132,7 +132,7 @@ def carried_out(command: str, arguments: Namespace) -> int:
     """Run a command; return its exit code.
 
     Raises:
-        UserError: Code that it calls would end this process, as if all were done.
+        UserError: Code that it calls tries to exit, which would look like success.
     """
     try:
         code: int = COMMANDS[command].run(arguments)
@@ -144,7 +144,7 @@ def carried_out(command: str, arguments: Namespace) -> int:
 
 
 def parser() -> Parser:
-    """Return the parser of the whole command line; each command brings its own."""
+    """Return the parser of the command line, with a parser for each command."""
     whole = Parser(
         prog="beyondprop",
         description="Train PyTorch models by something other than end-to-end backpropagation, "
@@ -159,7 +159,7 @@ def parser() -> Parser:
 
 
 def again(words: Sequence[str]) -> str:
-    """Return how to go on with a command that was stopped, where that can be done."""
+    """Return how to continue a command that was stopped; empty if it cannot be continued."""
     if words[0] not in ("train", "compare", "scale", "distil", "modalities", "audit", "tune"):
         return ""
     resumed = [*words, *([] if "--resume" in words else ["--resume"])]
@@ -167,6 +167,6 @@ def again(words: Sequence[str]) -> str:
 
 
 def say(message: str, code: int) -> int:
-    """Put a message on standard error and return the exit code."""
+    """Print a message on standard error and return the exit code."""
     print(f"beyondprop: {message}", file=sys.stderr)
     return code

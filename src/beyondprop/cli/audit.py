@@ -1,4 +1,4 @@
-"""`beyondprop audit`: what trained models forget, what fools them, and why they answer so."""
+"""`beyondprop audit`: forgetting, robustness, explanations and more of trained models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HELP = "Audit trained runs: forgetting, robustness, explanations, fairness, mini
 
 
 def parser() -> Parser:
-    """Return the command's runs, the flags of `AuditSpec` and of workers, and the folder's."""
+    """Return the command's runs and flags: those of `AuditSpec`, of workers and of the folder."""
     made = Parser(
         description=f"{HELP} The runs are finished runs of `beyondprop train` or `beyondprop "
         "compare`, of one task. Include backprop and frozen, so that each rule is compared with "
@@ -41,7 +41,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Ask, write the report, and say what each section found."""
+    """Audit the runs, write the report, and print the result of each section."""
     from rich.console import Console
 
     from beyondprop.cli.tables import show

@@ -1,4 +1,4 @@
-"""`beyondprop check`: can this rule teach this model?"""
+"""`beyondprop check`: whether a rule can teach a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PORTS = {
     "targets": "Name of the model's argument that holds targets, such as labels.",
     "samples": "Name of the model's argument that gives the graph of each node.",
 }
-"""Names by which `attach` finds what is within a model or its call."""
+"""Arguments of `attach` that name modules of a model or arguments of its call."""
 
 
 def parser() -> Parser:
@@ -93,7 +93,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Attach the rule, print what that changed, and what one batch shows."""
+    """Attach the rule, and print what it changed and the result of one batch."""
     from beyondprop.cli.checking import check
 
     return check(arguments, PORTS, SAMPLES)

@@ -1,4 +1,4 @@
-"""What `beyondprop check` does."""
+"""The implementation of `beyondprop check`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from beyondprop.tasks.order import drawn
 
 
 def check(arguments: Namespace, ports: Iterable[str], samples: int) -> int:
-    """Attach the rule, print what that changed, and what one batch shows.
+    """Attach the rule, and print what it changed and the result of one batch.
 
     Args:
-        arguments: The command's.
+        arguments: The command's arguments.
         ports: Names of arguments of `attach` that the command has.
-        samples: How many of a task's data are run, unless the command says it.
+        samples: The default number of samples of a task's data.
     """
     found, model, blocks = find(arguments.model)
     _check_flags(found, arguments)
@@ -58,7 +58,7 @@ def check(arguments: Namespace, ports: Iterable[str], samples: int) -> int:
 
 
 def of_task(handle: Attachment, task: Task, size: int, folder: Path | None) -> BatchReport:
-    """Return what some samples of a task's training part show.
+    """Return the report on a batch of a task's training split.
 
     Raises:
         UserError: The data cannot be loaded, or the batch cannot be run.
@@ -71,7 +71,7 @@ def of_task(handle: Attachment, task: Task, size: int, folder: Path | None) -> B
 
 
 def of_shape(handle: Attachment, shape: tuple[int, ...], classes: int | None) -> BatchReport:
-    """Return what random numbers of this shape show.
+    """Return the report on a batch of random numbers.
 
     Raises:
         UserError: The batch cannot be run.
@@ -84,10 +84,10 @@ def of_shape(handle: Attachment, shape: tuple[int, ...], classes: int | None) ->
 
 
 def of_call(handle: Attachment, name: str) -> BatchReport:
-    """Return what a call of the model shows whose arguments have this name.
+    """Return the report on a call of the model with the arguments of this dotted name.
 
     Raises:
-        UserError: There are none, or the batch cannot be run.
+        UserError: The name cannot be resolved, or the batch cannot be run.
     """
     found = dotted.resolve(name)
     if callable(found):
@@ -96,10 +96,10 @@ def of_call(handle: Attachment, name: str) -> BatchReport:
 
 
 def _check_flags(found: object, arguments: Namespace) -> None:
-    """See that the flags fit what is checked, and one another.
+    """Raise an error if flags do not suit the model or task, or contradict each other.
 
     Raises:
-        UserError: They do not.
+        UserError: They do.
     """
     shape = arguments.input
     own = [flag for flag in ("input", "classes", "batch") if arguments[flag] is not None]
@@ -121,10 +121,10 @@ def _check_flags(found: object, arguments: Namespace) -> None:
 
 
 def given(name: str) -> Any:
-    """Return a name with or without arguments, as it is written on the command line.
+    """Return a name with or without arguments, as written on the command line.
 
     Raises:
-        UserError: The arguments are no YAML.
+        UserError: The arguments are not YAML.
     """
     try:
         return read_yaml(name) if name.lstrip().startswith("{") else name
@@ -133,10 +133,10 @@ def given(name: str) -> Any:
 
 
 def find(name: str) -> tuple[object, nn.Module, Sequence[str | Sequence[str]] | None]:
-    """Return what has this name (a task, or a model), its model, and the blocks a task gives it.
+    """Return the task or model of this name, its model, and the blocks that a task defines.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no task or model of this name.
     """
     spec = given(name)
     dotted_name = isinstance(spec, str) and ":" in spec
@@ -153,7 +153,7 @@ def find(name: str) -> tuple[object, nn.Module, Sequence[str | Sequence[str]] | 
 
 
 def built(make: Callable[[], object], name: str) -> object:
-    """Return what a class or function makes.
+    """Return the result of a class or function.
 
     Raises:
         UserError: It fails.

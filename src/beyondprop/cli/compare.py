@@ -20,7 +20,7 @@ HELP = "Compare rules on a task: every rule gets the same seeds, steps and searc
 
 
 def parser() -> Parser:
-    """Return the command's flags: those of `CompareSpec`, and the folder's."""
+    """Return the command's flags: those of `CompareSpec`, of workers and of the folder."""
     made = Parser(
         description=f"{HELP} The command writes a table, a record and a report for the browser. To "
         "extend a comparison, use --resume: --output FOLDER --resume --rules fa adds a rule, "
@@ -57,7 +57,7 @@ def run(arguments: Namespace) -> int:
 
     spec, workers = spec_of(CompareSpec, arguments), spec_of(Workers, arguments)
     tasks = tasks_of(spec, arguments)
-    named = spec if tasks is None else replace(spec, task="tasks")  # they can become more
+    named = spec if tasks is None else replace(spec, task="tasks")  # tasks can be added later
     output = arguments.output or Path("runs") / own_name(named)
     forewarn()
     rows = []
@@ -66,7 +66,7 @@ def run(arguments: Namespace) -> int:
     else:
         made = compare_tasks(spec, tasks, output, arguments.resume, workers=workers)
         comparisons, rows = list(made["comparisons"].values()), made["rows"]
-    page = report_of(output)  # before what may fail: printing
+    page = report_of(output)  # before printing, which may fail
     show(comparisons, rows)
     print(f"folder: {output}")
     print(page)
@@ -75,8 +75,7 @@ def run(arguments: Namespace) -> int:
 
 
 def tasks_of(spec: CompareSpec, arguments: Namespace) -> tuple[Spec, ...] | None:
-    """Return the tasks that are given beside those of a resumed folder; None of a comparison on
-    one task.
+    """Return the tasks to add to those of a resumed folder; None for a comparison on one task.
 
     Raises:
         UserError: Both one task and several are given.
@@ -92,7 +91,7 @@ def tasks_of(spec: CompareSpec, arguments: Namespace) -> tuple[Spec, ...] | None
 
 
 def show(comparisons: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print each comparison, then the table over all tasks where there are several."""
+    """Print each comparison, then the table over all tasks if there are several."""
     from rich.console import Console
 
     from beyondprop.experiment.joint_table import LEGEND, joint_table

@@ -1,4 +1,4 @@
-"""`beyondprop distil`: a network taken apart, its pieces made smaller, and put together again."""
+"""`beyondprop distil`: shrink a network piece by piece and assemble the smaller pieces."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HELP = "Shrink a network piece by piece, compared with distilling, pruning or tr
 
 
 def parser() -> Parser:
-    """Return the command's flags: those of `DistilSpec` and of workers, and the folder's."""
+    """Return the command's flags: those of `DistilSpec`, of workers and of the folder."""
     made = Parser(
         description=f"{HELP} For each seed, backprop trains a teacher. For each of its "
         "neighbourhoods, candidate students learn separately from the teacher's inputs and outputs "
@@ -46,7 +46,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Distil, write the report, and say what each way reaches."""
+    """Distil, write the report, and print the result of each method."""
     from rich.console import Console
 
     from beyondprop.cli.tables import show
@@ -70,7 +70,7 @@ def run(arguments: Namespace) -> int:
 
 
 def show_plan(plan: Plan, workers: int) -> int:
-    """Say what would be done; return the exit code."""
+    """Print the plan; return the exit code."""
     from rich.console import Console
 
     from beyondprop.cli.tables import show
@@ -84,7 +84,7 @@ def show_plan(plan: Plan, workers: int) -> int:
 
 
 def own_name(spec: DistilSpec) -> str:
-    """Return the name of a folder where none is given."""
+    """Return the default name of the folder."""
     from beyondprop.experiment.by_seed import plain
     from beyondprop.experiment.growing import folder_name
 

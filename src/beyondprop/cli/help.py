@@ -1,4 +1,4 @@
-"""Help as people read it: no types of Python, and defaults in words."""
+"""Readable help: no Python types, and defaults in words."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from jsonargparse import DefaultHelpFormatter
 
 LIST = "[ITEM,...]"
-"""What jsonargparse writes in place of a list's name."""
+"""The metavar that jsonargparse gives to lists."""
 
 
 class Help(DefaultHelpFormatter):
-    """Writes what a flag is, and its default where the text does not say it."""
+    """Formats the help of a flag, and adds the default if the text does not state it."""
 
     def add_usage(
         self, usage: str | None, actions: Iterable[Action], *args: Any, **more: Any
     ) -> None:
-        """Add the line of flags, of lists too by their names."""
+        """Add the usage line, with names for list flags too."""
         for action in actions:
             action.metavar = None if action.metavar == LIST else action.metavar
         super().add_usage(usage, actions, *args, **more)
@@ -31,7 +31,7 @@ class Help(DefaultHelpFormatter):
 
 
 def told(default: Any) -> str:
-    """Return a default in words; nothing where there is none to tell."""
+    """Return a default in words; empty if there is none."""
     if default is True:
         return "true"
     if default is None or default is False or default == "==SUPPRESS==":

@@ -1,4 +1,4 @@
-"""`beyondprop list`: what there is."""
+"""`beyondprop list`: the names of rules, tasks and other objects."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from beyondprop.text import aligned, did_you_mean
 
 HELP = "List rules, tasks, projections, optimizers, measures, audits, schedules and devices."
 WITHIN = ("objective",)
-"""Kinds of things that rules are given, which are listed as rules."""
+"""Kinds of objects that are arguments of rules and have no separate list."""
 
 
 def parser() -> Parser:
-    """Return the command's names."""
+    """Return the command's parser."""
     made = Parser(
         description=f"{HELP} With names: a description of each, and its arguments.",
         epilog="Example: beyondprop list dfa hadamard",
@@ -36,7 +36,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Print the lists, or what is known of the names."""
+    """Print the lists, or the details of the given names."""
     if arguments.names:
         known = registries()
         print("\n".join(details(name, known) for name in arguments.names))
@@ -46,7 +46,7 @@ def run(arguments: Namespace) -> int:
 
 
 def registries() -> Sequence[Registry[Any]]:
-    """Return the registries that names are looked up in."""
+    """Return the registries in which names are looked up."""
     from beyondprop.audit import SECTIONS
     from beyondprop.measure import MEASURES
     from beyondprop.optics import PROCESSORS
@@ -58,7 +58,7 @@ def registries() -> Sequence[Registry[Any]]:
 
 
 def lists() -> dict[str, dict[str, str]]:
-    """Return what there is: a line for each name, by titles."""
+    """Return the lists by title, with a line for each name."""
     from beyondprop._torch.devices import devices
     from beyondprop.experiment.schedules import SCHEDULES
 
@@ -79,17 +79,17 @@ def section(title: str, lines: Mapping[str, str]) -> str:
 
 
 def details(name: str, known: Sequence[Registry[Any]]) -> str:
-    """Return what a thing is, in each registry that has it, and its arguments.
+    """Return the description and the arguments of a name, in each registry that has it.
 
     Args:
-        name: The thing's.
+        name: The name.
         known: The registries.
 
     Raises:
         UserError: No registry has it.
     """
     found = [registry for registry in known if holds(registry, name)]
-    if not found and ":" in name:  # a function: only calling it would tell what it returns
+    if not found and ":" in name:  # a function, whose result is unknown without a call
         function = dotted.resolve(name)
         if not callable(function):
             kinds = ", ".join(registry.kind for registry in known)
@@ -106,12 +106,12 @@ def details(name: str, known: Sequence[Registry[Any]]) -> str:
 
 
 def shown(title: str, line: str, arguments: Sequence[str]) -> str:
-    """Return a thing's line and its arguments."""
+    """Return the text of a title, a description and arguments."""
     return f"{title}: {line}\n  arguments: {', '.join(arguments) or 'none'}"
 
 
 def holds(registry: Registry[Any], name: str) -> bool:
-    """Whether a name is one of a registry's, or leads to a thing (or function) of its kind.
+    """Whether a registry has a name, or a dotted name is a class or object of its kind.
 
     Raises:
         UserError: There is no such module or attribute.

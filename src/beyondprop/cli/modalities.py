@@ -1,4 +1,4 @@
-"""`beyondprop modalities`: sub-networks trained alone, then together, beside what else is done."""
+"""`beyondprop modalities`: train sub-networks alone, then together, and compare methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HELP = "Train sub-networks of several modalities alone, then together, and compa
 
 
 def parser() -> Parser:
-    """Return the command's flags: those of `ModalitiesSpec` and of workers, and the folder's."""
+    """Return the command's flags: those of `ModalitiesSpec`, of workers and of the folder."""
     made = Parser(
         description=f"{HELP} For each seed, each modality's sub-network is trained alone until its "
         "own validation loss rises, then the fusion, then the whole network. The other methods are "
@@ -35,7 +35,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Train, write the report, and say what each method reaches."""
+    """Train, write the report, and print the result of each method."""
     from rich.console import Console
 
     from beyondprop.cli.tables import show
@@ -57,7 +57,7 @@ def run(arguments: Namespace) -> int:
 
 
 def own_name(spec: ModalitiesSpec) -> str:
-    """Return the name of a folder where none is given."""
+    """Return the default name of the folder."""
     from beyondprop.experiment.by_seed import plain
     from beyondprop.experiment.growing import folder_name
 

@@ -1,8 +1,7 @@
-"""YAML as people write it: without what PyYAML reads as something else than is meant.
+"""YAML as people write it, without notation that PyYAML reads in an unexpected way.
 
-``010`` is ten, not eight, ``1e-3`` is a number, and ``1:30``, which YAML has for ninety, is
-refused. So are references, what is nested deeper than anyone writes, and a number of thousands of
-digits.
+``010`` is ten, not eight; ``1e-3`` is a number; and ``1:30``, which YAML reads as ninety, is an
+error. Aliases, very deep nesting and numbers with thousands of digits are errors, too.
 """
 
 import re
@@ -14,13 +13,13 @@ from jsonargparse import set_loader
 from beyondprop.cli.aliases import check_no_aliases
 
 MODE = "beyondprop"
-"""The name of this notation among jsonargparse's."""
+"""The name of this parser mode in jsonargparse."""
 
 DEEPEST = 64
-"""How deep brackets, and dashes in a line, may be nested."""
+"""Deepest nesting of brackets, and of dashes in a line."""
 
 DASHES = re.compile(rf"(?:[-?][ \t]+){{{DEEPEST},}}")
-"""Lists in lists in one line."""
+"""Matches nested lists in one line."""
 
 NUMBERS = {
     "int": r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)",
@@ -28,17 +27,17 @@ NUMBERS = {
     r"|[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9_]+)"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
 }
-"""Texts that are numbers."""
+"""Patterns of numbers by type."""
 
 
 SIXTIES = re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?")
-"""Numbers to the base of sixty; jsonargparse, too, reads texts as YAML where it wants a number."""
+"""Matches base-60 numbers; jsonargparse also reads strings as YAML where it expects a number."""
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe one, in C where that is there, with these numbers and without dates."""
+    """PyYAML's safe loader, in C if available, with these numbers and without dates."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012  as PyYAML has it
+    yaml_implicit_resolvers = {  # noqa: RUF012  as in PyYAML
         letter: [
             (tag, form) for tag, form in known if tag.split(":")[-1] not in (*NUMBERS, "timestamp")
         ]
@@ -62,7 +61,7 @@ Loader.add_constructor("tag:yaml.org,2002:str", _text)
 
 
 def check_text(text: str) -> None:
-    """See that a text is no number to the base of sixty.
+    """Raise an error if a text is a base-60 number.
 
     Raises:
         yaml.YAMLError: It is one.
@@ -72,12 +71,12 @@ def check_text(text: str) -> None:
 
 
 def read_yaml(text: str) -> Any:
-    """Return what a text holds.
+    """Return the value of a YAML text.
 
     Raises:
-        yaml.YAMLError: It is no YAML, or holds what nobody writes.
+        yaml.YAMLError: The text is not YAML, or has notation that is not allowed.
     """
-    if _depth(text) > DEEPEST or DASHES.search(text):  # the parser in C would end the process
+    if _depth(text) > DEEPEST or DASHES.search(text):  # it would crash the C parser
         raise yaml.YAMLError(f"lists or mappings are nested deeper than {DEEPEST} levels")
     check_no_aliases(text)
     try:
@@ -89,12 +88,12 @@ def read_yaml(text: str) -> Any:
     if isinstance(value, dict) and value and all(each is None for each in value.values()):
         names = set(text.strip(" {}").replace(" ", "").split(","))
         if names == set(map(str, value)) or text.strip() == f"{next(iter(value))}:":
-            return text  # `{a, b}` and `a:` are no mappings to those who write them
+            return text  # people do not write `{a, b}` and `a:` as mappings
     return value
 
 
 def _depth(text: str) -> int:
-    """Return how deep the brackets are nested, at most."""
+    """Return the deepest nesting of brackets."""
     depth = deepest = 0
     for bracket in re.findall(r"[\[\]{}]", text):
         depth += 1 if bracket in "[{" else -1

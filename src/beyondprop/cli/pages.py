@@ -1,4 +1,4 @@
-"""What a command says of the page that it writes beside its record."""
+"""Messages of a command on the report that it writes next to its record."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from beyondprop.errors import UserError, install
 from beyondprop.files import StorageError
 
 NEEDED = ("matplotlib", "jinja2")
-"""Packages that a page is made with."""
+"""Packages that a report needs."""
 
 
 def forewarn() -> None:
-    """Say before the work that there will be no page, where a package for it is missing."""
+    """Warn before the work starts if a package for the report is missing."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         print(
@@ -26,18 +26,18 @@ def forewarn() -> None:
 
 
 def report_of(folder: Path) -> str:
-    """Write a folder's report and return where it is, or how to write it later."""
+    """Write a folder's report and return its path, or how to write it later, in a sentence."""
     from beyondprop.report import write
 
     return told_of(lambda: write([folder], folder / "report.html"), f"beyondprop report {folder}")
 
 
 def told_of(write: Callable[[], Path], again: str) -> str:
-    """Write a page and return where it is, or what is missing to write it.
+    """Write a page and return its path, or what is missing to write it, in a sentence.
 
     Args:
         write: Writes the page and returns its path.
-        again: The command that writes it once nothing is missing.
+        again: The command that writes the page later.
     """
     try:
         return f"report: {write()}"

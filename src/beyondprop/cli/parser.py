@@ -1,4 +1,4 @@
-"""The parser of the commands: short errors, and lists as people type them."""
+"""The parser of the commands, with short errors and simple notation for lists."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ NUMBERS = (
     *("--budgets", "--rates"),
 )
 SINGLE = {"distil": ("--samples",)}
-"""Flags that take one value in a command, and a list in others."""
+"""By command, flags that take one value there and a list in other commands."""
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
 SPELLINGS = (
     "Options can be spelled with dashes (--batch-size) and in the singular or plural; --lr is the "
     "learning rate."
 )
-"""What `renamed` understands, for the help."""
+"""The spellings that `renamed` accepts, for the help."""
 LONG = re.compile(r"(\S{60})\S{20,}")
-"""A word that is longer than a message shows."""
+"""Matches a word that is too long for a message."""
 
 SpecT = TypeVar("SpecT")
 
 
 class Parser(ArgumentParser):
-    """An argument parser that says what is wrong in one sentence and exits with code 2."""
+    """An argument parser that reports an error in one sentence and exits with code 2."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(
@@ -59,13 +59,13 @@ class Parser(ArgumentParser):
         return ["help", "print_config", *re.findall(r"--(\w+)", self.format_usage())]
 
     def add_spec(self, kind: type, output: str, resume: str, skip: Sequence[str] = ()) -> None:
-        """Add a spec's fields, and the flags of every command that leaves a folder.
+        """Add the fields of a spec, and the flags of all commands that write a folder.
 
         Args:
             kind: The spec's class.
             output: Help for the folder.
             resume: Help for continuing.
-            skip: Fields for which the command adds its own flags.
+            skip: Fields for which the command adds other flags.
         """
         self.description = f"{self.description} {SPELLINGS}"
         self.add_argument(
@@ -76,16 +76,16 @@ class Parser(ArgumentParser):
         self.add_class_arguments(kind, as_group=True, skip=set(skip))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002
-        """Say what is wrong and exit."""
+        """Print an error in one sentence and exit."""
         command = self.prog.replace(" [options]", "")
-        if not command.startswith("beyondprop"):  # the parser of a setting that has fields
+        if not command.startswith("beyondprop"):  # the parser of a setting with fields
             command = "beyondprop"
         sys.stderr.write(f"{command}: {plain(message)}; see {command} --help\n")
         sys.exit(2)
 
 
 def plain(message: str) -> str:
-    """Return a message of jsonargparse in one line: the flag, and what it expects."""
+    """Return a message of jsonargparse in one line: the flag and the expected value."""
     key = re.match(r'Parser key "(\w+)":', message)
     value = re.search(r"(?:Given|Got) value: (.*)", message)
     kinds = re.findall(r"(?:Expected a |Subtypes: \[)<class '(\w+)'>", message)
@@ -97,7 +97,7 @@ def plain(message: str) -> str:
 
 
 def lists_of(argv: Sequence[str]) -> dict[str, bool]:
-    """Return which flags of a command take lists, and whether their items are texts."""
+    """Return the flags of a command that take lists, and whether their items are strings."""
     single = SINGLE.get(argv[0], ()) if argv else ()
     return {name: name in TEXTS for name in TEXTS + NUMBERS if name not in single}
 
@@ -105,16 +105,16 @@ def lists_of(argv: Sequence[str]) -> dict[str, bool]:
 def with_lists(argv: Sequence[str], lists: Mapping[str, bool] | None = None) -> list[str]:
     """Turn `--seeds 0 1 2` and `--rules dfa,fa` into the YAML lists that jsonargparse reads.
 
-    Dashes within the names of flags become underscores: `--batch-size` is `--batch_size`. A list
-    that is given in several parts is one.
+    Dashes within the names of flags become underscores: `--batch-size` is `--batch_size`. The
+    values of a repeated flag are joined into one list.
 
     Args:
         argv: Words of a command line.
-        lists: Flags that take lists, and whether their items are texts; by default those of the
-            command that the first word names.
+        lists: Flags that take lists, and whether their items are strings; by default those of the
+            command in the first word.
     """
     words, rest = list[str](), list(argv)
-    found: dict[str, tuple[int, list[str]]] = {}  # where a list stands, and what it has so far
+    found: dict[str, tuple[int, list[str]]] = {}  # the place of a list, and its values so far
     lists = lists_of(argv) if lists is None else lists
     while rest:
         word = rest.pop(0)
@@ -139,7 +139,7 @@ def with_lists(argv: Sequence[str], lists: Mapping[str, bool] | None = None) -> 
 
 
 def as_list(values: Sequence[str], quoted: bool) -> str:
-    """Return words, or words with commas, as a YAML list; one that is written as such stays."""
+    """Return words, or words with commas, as a YAML list; a list in brackets stays as it is."""
     if values[0].startswith("["):
         return " ".join(values)
     items = [item for value in values for item in split(value)]
@@ -148,7 +148,7 @@ def as_list(values: Sequence[str], quoted: bool) -> str:
 
 
 def split(value: str) -> list[str]:
-    """Return the parts between commas; commas in brackets part the arguments of a rule."""
+    """Return the parts between commas; commas in brackets separate arguments and do not count."""
     parts, depth = [""], 0
     for letter in value:
         depth += (letter in "{[") - (letter in "]}")
@@ -160,10 +160,10 @@ def split(value: str) -> list[str]:
 
 
 def spec_of(kind: type[SpecT], arguments: Namespace) -> SpecT:
-    """Return the spec that a command's flags and its YAML file make.
+    """Return the spec from a command's flags and its YAML file.
 
     Raises:
-        UserError: A value that no run can have.
+        UserError: A value is not allowed.
     """
     wanted = get_type_hints(kind)
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
@@ -171,9 +171,8 @@ def spec_of(kind: type[SpecT], arguments: Namespace) -> SpecT:
 
 
 def _whole(value: Any, wanted: Any) -> Any:
-    """Return a value of a spec; settings within it, which jsonargparse leaves as a namespace, as
-    the class that the field asks for.
-    """
+    """Return a value of a spec; a namespace, in which jsonargparse leaves nested settings, becomes
+    the dataclass of the field."""
     if not isinstance(value, Namespace):
         return value
     made: Any = next(each for each in get_args(wanted) if is_dataclass(each))

@@ -1,4 +1,4 @@
-"""`beyondprop project`: what a random projection of these sizes costs on this machine."""
+"""`beyondprop project`: the cost of a random projection on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIGHT = "opu"
 
 
 def parser() -> Parser:
-    """Return the command's sizes, and by what and where to project."""
+    """Return the command's flags: the sizes, the projection and the device."""
     made = Parser(
         description=f"{HELP} A projection is a fixed random matrix, stored or not: it carries the "
         "output error to hidden layers in direct feedback alignment. Without --kind, a cost model "
@@ -51,7 +51,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Project, and print one line a figure."""
+    """Project, and print one line per figure."""
     import torch
 
     from beyondprop._torch.threads import threads_set
@@ -72,7 +72,7 @@ def run(arguments: Namespace) -> int:
 
 
 def said(device: str, **figures: Any) -> Sequence[tuple[str, str]]:
-    """Return what is to be said: a name and a text a line."""
+    """Return the lines to print: a name and a text each."""
     from beyondprop.experiment.optical_trial import project_by_light
     from beyondprop.experiment.projection_trial import project
 
@@ -82,10 +82,10 @@ def said(device: str, **figures: Any) -> Sequence[tuple[str, str]]:
 
 
 def whole(name: str, number: float) -> int:
-    """Return a size, typed as 1e6 or 1000000.
+    """Return a size, typed as 1e6 or 1000000, as a whole number.
 
     Raises:
-        UserError: It is none.
+        UserError: It is not a whole number of at least 1.
     """
     if not 1 <= number <= 2**53 or number != int(number):
         raise UserError(f"--{name} must be a whole number of at least 1, not {number:g}")
@@ -93,5 +93,5 @@ def whole(name: str, number: float) -> int:
 
 
 def show(lines: Sequence[tuple[str, str]]) -> None:
-    """Print what each line is about, and what it says."""
+    """Print the names and texts of lines in two columns."""
     print("\n".join(aligned(lines)))

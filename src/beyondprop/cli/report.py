@@ -1,4 +1,4 @@
-"""`beyondprop report`: records as a page."""
+"""`beyondprop report`: an HTML page from records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HELP = "Turn the records in folders into one HTML file that opens anywhere."
 
 
 def parser() -> Parser:
-    """Return the command's folders and where the page goes."""
+    """Return the command's folders, and its flags for the page."""
     made = Parser(description=HELP, epilog="Example: beyondprop report runs/digits")
     made.add_argument(
         "folders",
@@ -40,7 +40,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Write the page and say where."""
+    """Write the page and print its path."""
     from beyondprop.report import write
 
     output = arguments.output or arguments.folders[0] / "report.html"

@@ -21,7 +21,7 @@ FAMILY = (
 
 
 def parser() -> Parser:
-    """Return the command's flags: the fields of `CompareSpec`, the sizes and the folder."""
+    """Return the command's flags: those of `CompareSpec`, sizes, workers and the folder."""
     made = Parser(
         description=f"{HELP} Every size is a comparison with its own learning-rate search for "
         "every rule. To extend a study, use --resume: --resume --widths 512 adds a size.",

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 WIDEST = 1000
-"""Characters of a table."""
+"""Most characters of a line of a table."""
 
 
 def show(table: Table) -> None:
-    """Print a table as wide as it is, also where the terminal is narrower or there is none."""
+    """Print a table at its full width, even if the terminal is narrower or there is none."""
     plain = partial(Console, highlight=False, markup=False)
     width = max(plain(width=WIDEST).measure(table).maximum, plain().width)
     plain(width=width).print(table, crop=False)

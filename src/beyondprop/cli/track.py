@@ -1,4 +1,4 @@
-"""`beyondprop track`: the figures of runs, for a dashboard."""
+"""`beyondprop track`: send the metrics of runs to a dashboard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HELP = "Send the metrics of runs to TensorBoard or another tracker, during or af
 
 
 def parser() -> Parser:
-    """Return the command's folder and where its figures go."""
+    """Return the command's folder and its flags for the tracker."""
     made = Parser(description=HELP, epilog="Example: beyondprop track runs --follow")
     made.add_argument(
         "folder",
@@ -37,7 +37,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Hand the figures over, and say how many."""
+    """Send the metrics, and print the number of steps."""
     from beyondprop.experiment.tracking import TRACKERS, track
 
     count = track(arguments.folder, TRACKERS.make(arguments.tracker), arguments.follow)

@@ -15,7 +15,7 @@ HELP = "Train one task by one rule from one seed."
 
 
 def parser() -> Parser:
-    """Return the command's flags: those of `RunSpec`, and the folder's."""
+    """Return the command's flags: those of `RunSpec` and of the folder."""
     made = Parser(
         description=f"{HELP} It writes a folder with the resolved spec, the record (figures, "
         "versions, hardware, command), the metrics of every step, the weights and a checkpoint.",
@@ -30,7 +30,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Train, and say what came out and where it lies."""
+    """Train, and print the result and its folder."""
     from beyondprop._torch.processes import leads
     from beyondprop.experiment.assess import UNTRAINED
     from beyondprop.experiment.run import train
@@ -39,7 +39,7 @@ def run(arguments: Namespace) -> int:
     named = f"{file_name(label(spec.task))}-{file_name(label(spec.rule))}-seed{spec.seed}"
     output = arguments.output or Path("runs") / named
     record = train(spec, output, arguments.resume)
-    if not leads():  # of several processes the first one tells
+    if not leads():  # of several processes, only the first prints
         return 0 if record["status"] == "finished" else 2
     if record["status"] != "finished":
         advice = f"try a lower --learning_rate (it was {record['learning_rate']:g})"

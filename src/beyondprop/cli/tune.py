@@ -15,7 +15,7 @@ HELP = "Search for the settings of a rule with the best validation score."
 
 
 def parser() -> Parser:
-    """Return the command's flags: those of `StudySpec`, and the folder's."""
+    """Return the command's flags: those of `StudySpec` and of the folder."""
     made = Parser(
         description=f"{HELP} Optuna searches the learning rate, the rule's numeric arguments and "
         "one of --optimizers. It does not use the test split. Optuna is installed by "
@@ -31,7 +31,7 @@ def parser() -> Parser:
 
 
 def run(arguments: Namespace) -> int:
-    """Search, and say what is best and how to use it."""
+    """Search, and print the best setting and how to use it."""
     from beyondprop.experiment.study import BEST, COMPARE, study, words
 
     spec = spec_of(StudySpec, arguments)

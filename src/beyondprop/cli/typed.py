@@ -1,4 +1,4 @@
-"""Flags as people type them, and parameters as messages write them, in each other's words."""
+"""Translation of typed flags to parameters, and of parameters in messages to flags."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from beyondprop.errors import UserError
 from beyondprop.text import suggested
 
 SHORT = {"lr": "learning_rate"}
-"""Other names of flags."""
+"""Short names of flags."""
 
 
 def renamed(words: Sequence[str], flags: Collection[str]) -> list[str]:
-    """Return words of a command with its own flags in place of others that mean the same.
+    """Return the words of a command with the command's own spelling of each flag.
 
-    Dashes within the names of flags become underscores; ``--rules`` is ``--rule`` where a command
-    takes one, and the other way round; ``--lr`` is the learning rate; ``--no-measure-cost`` is
+    Dashes within the names of flags become underscores; ``--rules`` is ``--rule`` if a command has
+    the singular, and vice versa; ``--lr`` is the learning rate; ``--no-measure-cost`` is
     ``--measure_cost=false``.
 
     Args:
-        words: What was typed.
+        words: The typed words.
         flags: The names of the command's flags, without dashes.
 
     Raises:
-        UserError: A flag is none of the command's.
+        UserError: The command does not have a flag.
     """
     return [_renamed(word, flags) if re.match(r"--\w", word) else word for word in words]
 
@@ -44,29 +44,29 @@ def _renamed(word: str, flags: Collection[str]) -> str:
 
 
 def _meant(typed: str, flags: Collection[str]) -> str:
-    """Return the flag that is closest, by its whole name or its first word.
+    """Return the closest flag, by its full name or its first word.
 
-    The dashes are left out of what is compared: they make any two short flags alike.
+    Dashes are not compared: they would make all short flags similar.
     """
     first = {name.partition("_")[0]: f"--{name}" for name in flags}
     return suggested(typed, first | {name: f"--{name}" for name in flags})
 
 
 PARAMETER = re.compile(
-    r"""\w+\([^()]*\)  # a call, such as the label of a task with its arguments, stays
-    | (?<![^\s`'"(])(\w+)=(True\b)?(?=([\w'"\[({])?)  # paths and addresses hold such too
+    r"""\w+\([^()]*\)  # a call, such as the label of a task with its arguments, is kept
+    | (?<![^\s`'"(])(\w+)=(True\b)?(?=([\w'"\[({])?)  # but not in paths and addresses
     """,
     re.VERBOSE,
 )
 
 
 def in_flags(message: str, flags: Collection[str]) -> str:
-    """Return a message for the command line: parameters that are flags are written so.
+    """Return a message for the command line, with parameters written as flags.
 
-    Messages name a parameter as Python has it, ``resume=True`` or ``blocks=``.
+    Messages write a parameter as in Python, ``resume=True`` or ``blocks=``.
     """
 
-    known = {*flags, "resume"}  # where a record is read, the command that made it has it
+    known = {*flags, "resume"}  # `report` lacks it, but not the command that wrote the record
 
     def as_flag(found: re.Match[str]) -> str:
         name, sure, behind = found.groups()

@@ -81,6 +81,6 @@ def check_room(folder: Path, need: int) -> None:
     if need > free:
         raise UserError(
             f"the disk of {folder} has {free / GIB:.2f} GiB free, and the activations need "
-            f"{need / GIB:.2f} more: free some, choose another folder, lower the limit with "
-            "Cache(gib=...), or store none with distil(streamed=True)"
+            f"{need / GIB:.2f} GiB: free some space, choose another folder, lower the limit with "
+            "Cache(gib=...), or store no activations with distil(streamed=True)"
         )

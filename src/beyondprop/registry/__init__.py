@@ -1,4 +1,4 @@
-"""Things by a short name or by module:attribute, with arguments."""
+"""Objects that are named by a short name or by module:attribute, with arguments."""
 
 from beyondprop.registry.arguments import check_fields, checked
 from beyondprop.registry.registry import Registry, first_line

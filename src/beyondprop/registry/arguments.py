@@ -1,4 +1,4 @@
-"""Arguments as people write them, checked against what a class or function takes."""
+"""Arguments as people write them, checked against the parameters of a class or function."""
 
 import inspect
 import types
@@ -17,10 +17,10 @@ from beyondprop.registry.spec import split
 from beyondprop.text import did_you_mean
 
 Part = Callable[[Any], Any]
-"""Makes a thing of a spec."""
+"""Builds an object from a spec."""
 
 PartOf = Callable[[type], Part | None]
-"""What makes things of a type, or None where no registry has such."""
+"""Returns what builds objects of a type, or None if no registry has that type."""
 
 PLAIN: dict[Any, tuple[Any, str]] = {
     bool: (bool, "true or false"),
@@ -30,27 +30,27 @@ PLAIN: dict[Any, tuple[Any, str]] = {
 }
 LISTS = (tuple, list, Sequence)
 DEEPEST = 32
-"""How deep mappings and lists may be nested; who writes by hand needs three or four."""
+"""Deepest nesting of mappings and lists; specs written by hand need three or four levels."""
 LARGEST = 2**64
-"""Whole numbers from here on, and below its negative, fit into no tensor, seed or file."""
+"""Whole numbers must be between its negative and it: others fit into no tensor, seed or file."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """What is known of a parameter: its annotation, and whether it must be given."""
+    """A parameter's annotation, and whether it is required."""
 
     annotation: Any
     required: bool
 
 
 class WrongTypeError(Exception):
-    """A value is not of the type that is asked for, or out of its limits."""
+    """A value is not of the annotated type, or outside its limits."""
 
 
 def parameters(maker: Any) -> dict[str, Parameter] | None:
-    """Return what a class, function or instance can be given by name; None where that is anything.
+    """Return the parameters of a class, function or instance by name; None if it takes any keyword.
 
-    An instance that is a dataclass is copied with changes; another one takes nothing.
+    The parameters of a dataclass instance are its fields; another instance has none.
     """
     if not callable(maker) or (is_dataclass(maker) and not isinstance(maker, type)):
         if not is_dataclass(maker):
@@ -68,14 +68,14 @@ def parameters(maker: Any) -> dict[str, Parameter] | None:
 
 
 def build(maker: Any, arguments: Mapping[str, Any], called: str, part_of: PartOf) -> Any:
-    """Return what a class or function makes of arguments, or an instance with them changed.
+    """Return the result of a class or function, or a copy of an instance with changed fields.
 
     Args:
         maker: The class, function or instance.
         arguments: By name, as JSON values or already as objects.
-        called: What to call it in a message.
-        part_of: What makes the arguments that are things of other registries. Such a thing that an
-            instance holds can also be changed, by a mapping of what changes in it.
+        called: Its name in a message.
+        part_of: Builds the arguments that are objects of other registries. If an instance holds
+            such an object, a mapping can also change the fields of that object.
 
     Raises:
         UserError: An argument is unknown, missing or of the wrong type, or the maker fails.
@@ -106,12 +106,12 @@ def build(maker: Any, arguments: Mapping[str, Any], called: str, part_of: PartOf
 
 
 def check_fields(thing: Any) -> None:
-    """See that a dataclass holds what the annotations of its fields ask for.
+    """Check that the fields of a dataclass match their annotations.
 
-    It belongs into `__post_init__`. Numbers of NumPy's become plain ones, and lists tuples.
+    Call it in `__post_init__`. NumPy numbers become Python numbers, and lists become tuples.
 
     Raises:
-        UserError: A field holds something else, or a number out of its limits; it is named.
+        UserError: A field has another type, or a number outside its limits; the message names it.
     """
     kind: Any = type(thing)
     for name, wanted in _fields(kind).items():
@@ -122,10 +122,10 @@ def check_fields(thing: Any) -> None:
 
 
 def checked(called: str, value: Any, wanted: Any) -> Any:
-    """Return a value as the type that an annotation asks for.
+    """Return a value as the annotated type.
 
     Raises:
-        UserError: It is of another type, or out of its limits.
+        UserError: It is of another type, or outside its limits.
     """
     try:
         return convert(value, wanted, _no_part)
@@ -134,11 +134,11 @@ def checked(called: str, value: Any, wanted: Any) -> Any:
 
 
 def convert(value: Any, wanted: Any, part_of: PartOf) -> Any:
-    """Return a value as the type that an annotation asks for.
+    """Return a value as the annotated type.
 
     Raises:
-        WrongTypeError: It is of another type, or out of its limits.
-        UserError: It should be a thing of another registry, and cannot be made.
+        WrongTypeError: It is of another type, or outside its limits.
+        UserError: It names an object of another registry that cannot be built.
     """
     origin, options = get_origin(wanted), get_args(wanted)
     if origin is Annotated:
@@ -176,7 +176,7 @@ def convert(value: Any, wanted: Any, part_of: PartOf) -> Any:
 
 
 def words(wanted: Any) -> str:
-    """Return in words what an annotation asks for."""
+    """Return an annotation in words."""
     origin, options = get_origin(wanted), get_args(wanted)
     if origin is Annotated:
         limits = [str(each) for each in options[1:] if isinstance(each, Limits)]
@@ -201,12 +201,12 @@ def words(wanted: Any) -> str:
 
 
 def must(called: str, wanted: Any, value: Any) -> str:
-    """Return the sentence that says what a value must be."""
+    """Return the sentence that states what a value must be."""
     return f"{called} must be {words(wanted)}, not {shown(value)}"
 
 
 def listing(names: Iterable[str]) -> str:
-    """Return names in a sentence."""
+    """Return names as part of a sentence."""
     return ", ".join(names) or "no arguments"
 
 
@@ -219,7 +219,7 @@ def _parts_of(maker: Any) -> dict[str, Any]:
 
 
 def _changed(maker: Any, name: str, value: Any, part_of: PartOf) -> Any:
-    """Return the part of an instance that a mapping changes; None where it names another part."""
+    """Return the part of an instance whose fields a mapping changes; None if it names another."""
     part = _parts_of(maker).get(name)
     if part is None or not isinstance(value, Mapping) or part_of(type(part)) is None:
         return None
@@ -228,7 +228,7 @@ def _changed(maker: Any, name: str, value: Any, part_of: PartOf) -> Any:
 
 
 def _in_part(maker: Any, name: str) -> str:
-    """Return in words which part of an instance takes an argument, nothing where none does."""
+    """Return a hint at the part of an instance that takes an argument; empty if none does."""
     for place, part in _parts_of(maker).items():
         if name in (parameters(part) or ()):
             return f"; its {place} takes {name}: {{{place}: {{{name}: VALUE}}}}"
@@ -272,7 +272,7 @@ def _list(value: Any, kind: Any, options: Sequence[Any], part_of: PartOf) -> Any
 
 
 def _generic(value: Any, origin: Any) -> Any:
-    """Return a mapping, function or the like, whose parts are not looked at."""
+    """Return a mapping, function or similar object, whose parts are not checked."""
     if isinstance(origin, type) and not isinstance(value, origin):
         raise WrongTypeError
     if isinstance(value, Mapping) and _is_deep(value, DEEPEST):
@@ -281,9 +281,9 @@ def _generic(value: Any, origin: Any) -> Any:
 
 
 def _is_deep(value: Any, deepest: int) -> bool:
-    """Whether mappings and lists are nested deeper than so many levels.
+    """Whether mappings and lists are nested deeper than `deepest` levels.
 
-    Level by level, each thing once, as one thing may stand in many places.
+    Each level visits each object once, as an object may occur in many places.
     """
     level = {id(value): value}
     for _ in range(deepest):
@@ -309,7 +309,7 @@ def _number_or_text(value: Any, wanted: Any) -> Any:
         value = int(value)  # 1e6
     if isinstance(value, bool) is not (wanted is bool) or not isinstance(value, PLAIN[wanted][0]):
         raise WrongTypeError
-    if value != value:  # NaN, which is within no limits either
+    if value != value:  # NaN
         raise WrongTypeError
     if isinstance(value, Integral) and not -LARGEST < int(value) < LARGEST:
         raise WrongTypeError
@@ -328,7 +328,7 @@ def _no_part(kind: type) -> None:  # noqa: ARG001
 
 @cache
 def _fields(kind: type) -> dict[str, Any]:
-    """Return what the annotations of the fields ask for that one gives."""
+    """Return the annotations of the fields that `__init__` takes."""
     hints = _hints(kind)
     return {f.name: hints.get(f.name, Any) for f in fields(kind) if f.init}
 
@@ -336,8 +336,8 @@ def _fields(kind: type) -> dict[str, Any]:
 def _hints(maker: Any) -> dict[str, Any]:
     asked = maker
     if isinstance(maker, type) and not is_dataclass(maker):
-        asked = maker.__init__  # type: ignore[misc]  # of this very class
+        asked = maker.__init__  # type: ignore[misc]  # of this class, not a subclass
     try:
         return get_type_hints(asked, include_extras=True)
-    except Exception:  # names known to type checkers alone: such arguments are not checked
+    except Exception:  # names that only type checkers know: such arguments are not checked
         return {}

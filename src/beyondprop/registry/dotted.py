@@ -1,4 +1,4 @@
-"""Objects by a dotted name, as people write them on a command line."""
+"""Lookup of objects by a dotted name, as people write it on a command line."""
 
 import importlib
 import sys
@@ -16,7 +16,7 @@ def resolve(name: str) -> object:
     module may import its neighbours later.
 
     Raises:
-        UserError: The name is malformed, the module cannot be imported or lacks the attribute.
+        UserError: The name is malformed, or the module cannot be imported or lacks the attribute.
     """
     module_name, colon, attribute = name.partition(":")
     if not colon or not attribute.isidentifier():
@@ -34,12 +34,12 @@ def resolve(name: str) -> object:
         raise UserError(
             f"module {module_name!r} has no {attribute!r}{did_you_mean(attribute, vars(module))}"
         ) from None
-    except FAULTS as error:  # a module may have a function that gives its attributes
-        raise UserError(f"{name} cannot be had: {one_line(error)}") from error
+    except FAULTS as error:  # a module may have a function `__getattr__`
+        raise UserError(f"getting {name} failed: {one_line(error)}") from error
 
 
 def source(thing: object) -> str:
-    """Return where the class of a thing is written, as "my.module:Class"."""
+    """Return the dotted name of an object's class, as "my.module:Class"."""
     return f"{type(thing).__module__}:{type(thing).__qualname__}"
 
 
@@ -60,7 +60,7 @@ def _import(name: str) -> ModuleType:
 
 
 def one_line(error: BaseException) -> str:
-    """Type and message of an error, in one line."""
+    """Return the type and the message of an error in one line."""
     if isinstance(error, SystemExit):
-        return f"it ends the program by sys.exit({error.code!r})"
+        return f"it ends the program with sys.exit({error.code!r})"
     return " ".join(f"{type(error).__name__}: {error}".split())

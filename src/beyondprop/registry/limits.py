@@ -1,6 +1,6 @@
-"""Types of numbers that have limits, for the fields of whatever has settings.
+"""Types of numbers with limits, for the fields of dataclasses with settings.
 
-They are written as annotations, `rate: Positive = 0.1`; `check_fields` and specs keep to them.
+They are annotations, as in `rate: Positive = 0.1`; `check_fields` and `build` enforce them.
 """
 
 import math
@@ -13,9 +13,9 @@ class Limits:
     """A range of finite numbers.
 
     Args:
-        low: The least.
-        high: The greatest.
-        above: Whether the number must lie above the least.
+        low: The smallest number.
+        high: The largest number.
+        above: Whether `low` itself is excluded.
     """
 
     low: float = -math.inf
@@ -23,7 +23,7 @@ class Limits:
     above: bool = False
 
     def hold(self, number: float) -> bool:
-        """Whether a number lies within."""
+        """Whether a number is within the limits."""
         inside = self.low < number if self.above else self.low <= number
         return -math.inf < number < math.inf and inside and number <= self.high
 

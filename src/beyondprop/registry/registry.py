@@ -1,4 +1,4 @@
-"""One open registry: for rules, tasks, projections, measures and what they are made of."""
+"""An open registry for rules, tasks, projections, measures and their parts."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
@@ -13,27 +13,27 @@ from beyondprop.text import suggested
 T = TypeVar("T")
 
 Defaults = Mapping[type, Mapping[str, Any]]
-"""Of a type, the fields that are set wherever nobody has said otherwise."""
+"""By type, values of the fields that were not set explicitly."""
 
 NONE: Defaults = {}
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """Things of one kind by short names, and anybody's own by module:attribute.
+    """Objects of one kind by short name, and a user's own by module:attribute.
 
-    An entry, or what module:attribute leads to, is an instance in its usual form, or a class or
-    function that returns one. As a mapping a registry gives, by short name, what `make` does.
+    An entry, or the object at module:attribute, is an instance in its usual form, or a class or
+    function that returns one. As a mapping, a registry returns the result of `make` by short name.
 
     Args:
-        kind: What it holds, in a word for messages: "rule".
-        base: The class that all of it derives from.
+        kind: The kind of its objects, in one word for messages: "rule".
+        base: The base class of all its objects.
         entries: By short name, in the order of lists.
-        key: Under which a spec may hold the name beside the arguments.
-        parts: Registries of what its things are given as arguments.
-        lines: What instances are, in a line for lists, by short name.
-        makers: By name, functions that make a thing of arguments, such as a file's path. A spec
-            can name them; lists do not, since nothing comes of them without arguments.
-        advice: Returns what to do about a name that there is not; nothing where it knows nothing.
+        key: The key of a spec's name, next to the arguments.
+        parts: Registries of the objects that its objects take as arguments.
+        lines: One-line descriptions of instances for lists, by short name.
+        makers: By name, functions that build an object from arguments, such as a file's path. Specs
+            can name them; lists do not, since they require arguments.
+        advice: Returns what to do about an unknown name; empty if there is no advice.
     """
 
     def __init__(
@@ -66,26 +66,25 @@ class Registry(Mapping[str, T], Generic[T]):
         return len(self._entries)
 
     def add(self, name: str, entry: Any, *parts: "Registry[Any]") -> None:
-        """Add an entry, and registries of what it is given as arguments.
+        """Add an entry, and the registries of the objects that it takes as arguments.
 
         Raises:
-            ValueError: There is another of that name.
+            ValueError: There is another entry of that name.
         """
         if self._entries.setdefault(name, entry) is not entry:
-            raise ValueError(f"there are two of the name {name!r}, each a {self.kind}")
+            raise ValueError(f"the name {name!r} is already that of another {self.kind}")
         self._parts += parts
 
     def make(self, spec: Spec | T, defaults: Defaults = NONE) -> T:
-        """Return the thing that a spec names, with the arguments that it gives.
+        """Return the object that a spec names, built with the spec's arguments.
 
         Args:
-            spec: See `beyondprop.registry.spec`; a thing itself is returned as it is.
-            defaults: Fields of a type that are set in everything of that type, the thing and all
-                that it is made of, unless the spec set them, or whoever wrote the thing gave them
-                another value than their default.
+            spec: See `beyondprop.registry.spec`; an object is returned as it is.
+            defaults: By type, values for fields of the object and of all its parts. They apply only
+                to fields that the spec does not set and that still have the default of their class.
 
         Raises:
-            UserError: There is no such thing, or an argument is unknown, missing or wrong.
+            UserError: The name is unknown, or an argument is unknown, missing or wrong.
         """
         if isinstance(spec, self.base):
             return cast("T", spec)
@@ -110,10 +109,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return cast("T", made)
 
     def entry(self, name: str) -> Any:
-        """Return the instance, class or function of a name, as it was registered or written.
+        """Return the instance, class or function of a name, as registered or as imported.
 
         Raises:
-            UserError: There is none.
+            UserError: The name is unknown.
         """
         if name in self._entries:
             return self._entries[name]
@@ -124,12 +123,12 @@ class Registry(Mapping[str, T], Generic[T]):
         found = dotted.resolve(name)
         wrong = isinstance(found, type) and not issubclass(found, self.base)
         if wrong or not (isinstance(found, self.base) or callable(found)):
-            what = "a class that is no" if wrong else f"of type {type(found).__name__}, not a"
+            what = "a class, but not a" if wrong else f"of type {type(found).__name__}, not a"
             raise UserError(f"{name} is {what} {self.base.__name__}")
         return found
 
     def _instead(self, name: str) -> str:
-        """Return what there is instead of a name: what was meant first, then all names."""
+        """Return the names to use instead of an unknown one: the likeliest first, then all."""
         advice = self._advice(name) if self._advice else ""
         if advice:
             return f"; {advice}"
@@ -139,7 +138,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return f"{begun} are {listed}, and your own as my.module:attribute"
 
     def _classes(self) -> dict[str, str]:
-        """Return short names, the first of each, by the names of classes, as Python has them."""
+        """Return the first short name of each class by the class's name in Python."""
         kinds = {
             name: entry if isinstance(entry, type) else type(entry)
             for name, entry in reversed(self._entries.items())
@@ -154,19 +153,19 @@ class Registry(Mapping[str, T], Generic[T]):
         """Return the name in a spec, without arguments.
 
         Raises:
-            UserError: It is no spec.
+            UserError: It is not a spec.
         """
         return read(spec, self.kind, self.key).name
 
     def describe(self, name: str) -> str:
-        """Return in a line what a thing is: as registered, its `summary`, or from its docstring."""
+        """Return a one-line description: as registered, the `summary`, or from the docstring."""
         entry = self.entry(name)
         documented = type(entry) if isinstance(entry, self.base) else entry
         text = self._lines.get(name, getattr(entry, "summary", None))
         return text if isinstance(text, str) else first_line(documented)
 
     def arguments(self, name: str) -> list[str]:
-        """Return the names of a thing's arguments."""
+        """Return the names of an entry's arguments."""
         return list(parameters(self.entry(name)) or ())
 
     def _all(self) -> "Iterator[Registry[Any]]":
@@ -181,10 +180,11 @@ def first_line(documented: object) -> str:
 
 
 def filled(thing: T, defaults: Defaults, given: Iterable[str] = ()) -> T:
-    """Return a thing with defaults in place of those fields that are as their class has them.
+    """Return an object in which fields that have the default of their class get other values.
 
     Args:
-        thing: A dataclass is copied, and so are the dataclasses within it; others stay.
+        thing: A dataclass, and the dataclasses in it, are copied; other objects are returned as
+            they are.
         defaults: The values, by type and field.
         given: Fields that stay as they are.
     """
@@ -203,5 +203,5 @@ def filled(thing: T, defaults: Defaults, given: Iterable[str] = ()) -> T:
         else:
             after = filled(before, defaults)
             changes |= {field.name: after} if after is not before else {}
-    # Those with defaults of their own are copied in any case: what they have kept is not shared.
+    # Objects of a type with defaults are always copied, so that they do not share their state.
     return replace(thing, **changes) if changes or own else thing

@@ -1,4 +1,4 @@
-"""What is needed to build a thing again, in the words of `spec`."""
+"""Settings that rebuild an object, in the form of `spec`."""
 
 import re
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def settings(thing: Any, key: str = "name") -> dict[str, Any]:
-    """Return a thing's name and what its class is called with, as JSON values.
+    """Return an object's name and the arguments of its class, as JSON values.
 
     Args:
-        thing: Something with a `name`; what is no dataclass has no arguments.
-        key: Under which the name stands, its registry's.
+        thing: An object with a `name`; only a dataclass has arguments.
+        key: The key of the name, as in its registry.
     """
     return {key: thing.name, **(_arguments(thing) if is_dataclass(thing) else {})}
 
@@ -22,7 +22,7 @@ def _arguments(thing: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return an argument as a JSON value; what has none, as it is printed."""
+    """Return an argument as a JSON value; an object without one, as its string."""
     if hasattr(value, "settings"):
         return value.settings()
     if value is None or isinstance(value, str | bool | int | float):
@@ -37,4 +37,4 @@ def plain(value: Any) -> Any:
         return [plain(each) for each in value]
     if is_dataclass(value) and not isinstance(value, type):
         return settings(value) if hasattr(value, "name") else _arguments(value)
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))  # an address is another in every process
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", str(value))  # an address differs in every process

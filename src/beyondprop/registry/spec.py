@@ -1,11 +1,11 @@
-"""How things are named, alike in Python, in YAML and on the command line.
+"""Specs: how objects are named, in the same form in Python, in YAML and on the command line.
 
 ``dfa``                                                a short name
 ``my.rules:Mine``                                      an attribute of a module
 ``{rule: dfa, projection: {hadamard: {rounds: 2}}}``   either, with arguments
 
 A mapping has the name under the key of its registry (``rule`` for rules, ``name`` for most others)
-and the arguments beside it, as in records; or the name is its only key and holds the arguments.
+and the arguments next to it, as in records; or the name is its only key and holds the arguments.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ Spec = str | Mapping[str, Any]
 """A name, or a mapping that holds a name and arguments."""
 
 KEYS = ("rule", "optimizer", "task", "name", "part", "candidate", "draw", "fusion", "section")
-"""Keys under which a name can stand beside its arguments."""
+"""Keys that can hold a name next to its arguments."""
 
 LONGEST = 100
-"""Characters of a file's name; systems allow 255 bytes."""
+"""Most characters of a file's name; systems allow 255 bytes."""
 
 
 class Named(NamedTuple):
@@ -36,16 +36,16 @@ def read(spec: Spec, kind: str, key: str) -> Named:
     """Return the name and the arguments in a spec.
 
     Args:
-        spec: As people write it.
-        kind: What it names, for the message.
-        key: Under which a mapping holds the name beside the arguments.
+        spec: The spec as people write it.
+        kind: The kind of object that it names, for the message.
+        key: The key of the name in a mapping that also holds the arguments.
 
     Raises:
         UserError: It is neither a name nor a mapping with one.
     """
     found = split(spec, (key,))
-    if found is None or "{" in found.name:  # a command's mapping that is no YAML is left a text
-        hint = ", with a space behind each colon" if isinstance(spec, str) else ""
+    if found is None or "{" in found.name:  # a command's mapping that is not YAML stays a string
+        hint = ", with a space after each colon" if isinstance(spec, str) else ""
         raise UserError(
             f"a {kind} is written as its name, or with arguments as "
             f"{{{key}: NAME, ARGUMENT: VALUE, ...}} or {{NAME: {{ARGUMENT: VALUE, ...}}}}, "
@@ -76,7 +76,7 @@ def file_name(text: str) -> str:
 
 
 def split(spec: Any, keys: tuple[str, ...] = KEYS) -> Named | None:
-    """Return the name and the arguments in a spec, None where it names nothing."""
+    """Return the name and the arguments in a spec; None if it names nothing."""
     if isinstance(spec, str):
         return Named(spec, {})
     if not isinstance(spec, Mapping) or not all(isinstance(name, str) for name in spec):

@@ -1,4 +1,4 @@
-"""The report: one HTML file that says what was found, and how."""
+"""The report: one HTML file with the results of runs and how they were obtained."""
 
 from beyondprop.report.build import (
     render,

@@ -1,4 +1,4 @@
-"""What a measure found in the blocks: a table for any measure, and its findings in words."""
+"""The results of a measure by block: a table for any measure, and its findings in words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from beyondprop.report.text import NOT_MEASURED, capital, figure, label, listing
 
 @dataclass(frozen=True)
 class BlockTable:
-    """A line for each rule, a cell for each block."""
+    """A table with a line for each rule and a cell for each block."""
 
     title: str
     blocks: tuple[str, ...]
@@ -24,10 +24,10 @@ class BlockTable:
 
 
 def block_table(comparison: Comparison, measure: Description) -> BlockTable | None:
-    """Return the figures of every block at the end of training, means over runs; None if there are
+    """Return each block's figures at the end of training, as means over runs; None if there are
     none.
 
-    A block that has no figure, and a reason for it, shows the reason's first words ("void").
+    A block without a figure shows the first words of the reason ("void"), if there is one.
     """
     found = {row.rule: _figures(comparison, row.rule, measure) for row in comparison.rows}
     found = {rule: each for rule, each in found.items() if any(one.blocks for one in each)}
@@ -43,9 +43,8 @@ def block_table(comparison: Comparison, measure: Description) -> BlockTable | No
 
 
 def words(comparison: Comparison, measure: Description) -> tuple[tuple[str, str], ...]:
-    """Return what the measure found in words, and how often it failed, with the rules of which it
-    is true.
-    """
+    """Return the measure's findings and failures in words, each with the rules that it applies
+    to."""
     told: dict[str, list[str]] = {}
     for row in comparison.rows:
         each = _figures(comparison, row.rule, measure)
@@ -60,7 +59,7 @@ def words(comparison: Comparison, measure: Description) -> tuple[tuple[str, str]
 
 
 def _figures(comparison: Comparison, rule: str, measure: Description) -> list[Figures]:
-    """Return what was found in the finished runs; where none finished, in all."""
+    """Return the figures of the finished runs, or of all runs if none finished."""
     runs = comparison.finished(rule) or [run for run in comparison.runs if run.rule == rule]
     return [run.measures[measure.name] for run in runs if measure.name in run.measures]
 

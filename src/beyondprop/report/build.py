@@ -1,4 +1,4 @@
-"""Putting a page together: records in, one self-contained HTML file out."""
+"""Rendering a page: from records to one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ from beyondprop.report.text import NOT_MEASURED, ScoreFormat, capital, listing, 
 def render(comparison: Mapping[str, Any]) -> str:
     """Return the report on one comparison as the text of an HTML page.
 
-    The page holds all it needs: it opens without a network and is read without its script. The same
-    record gives the same bytes.
+    The page is self-contained: it opens without a network and can be read without its script. The
+    same record gives the same bytes.
 
     Args:
         comparison: The record that `beyondprop compare` writes as `comparison.json`.
@@ -63,10 +63,10 @@ def render_distillation(record: Mapping[str, Any]) -> str:
     """Return the report on one distillation as the text of an HTML page, as `render` does.
 
     Args:
-        record: What `beyondprop distil` writes as `distillation.json`.
+        record: The record that `beyondprop distil` writes as `distillation.json`.
 
     Raises:
-        UserError: It is no such record, or the `report` extra is not installed.
+        UserError: `record` is not such a record, or the `report` extra is not installed.
     """
     return _page(Collected((), (read_distillation(record),)))
 
@@ -76,10 +76,10 @@ def render_modalities(record: Mapping[str, Any]) -> str:
     does.
 
     Args:
-        record: What `beyondprop modalities` writes as `modalities.json`.
+        record: The record that `beyondprop modalities` writes as `modalities.json`.
 
     Raises:
-        UserError: It is no such record, or the `report` extra is not installed.
+        UserError: `record` is not such a record, or the `report` extra is not installed.
     """
     return _page(Collected((), (), (read_modalities(record),)))
 
@@ -88,10 +88,10 @@ def render_audit(record: Mapping[str, Any]) -> str:
     """Return the report on one audit as the text of an HTML page, as `render` does.
 
     Args:
-        record: What `beyondprop audit` writes as `audit.json`.
+        record: The record that `beyondprop audit` writes as `audit.json`.
 
     Raises:
-        UserError: It is no such record, or the `report` extra is not installed.
+        UserError: `record` is not such a record, or the `report` extra is not installed.
     """
     return _page(Collected((), (), (), (read_audit(record),)))
 
@@ -100,12 +100,12 @@ def write(folders: Sequence[Path], output: Path, docs: str | None = None) -> Pat
     """Write one HTML page on the records in `folders`, and return `output`.
 
     Args:
-        folders: Each is what `beyondprop compare`, `beyondprop distil`, `beyondprop modalities`,
-            `beyondprop audit` or `beyondprop train` wrote, or holds such folders. Single runs are
-            put together by task.
-        output: The HTML file; it is replaced as a whole or left as it was.
-        docs: Where the guides of the documentation are, for links to the pages of rules. Default:
-            what the installed package names, if it names any.
+        folders: Folders that `beyondprop compare`, `beyondprop distil`, `beyondprop modalities`,
+            `beyondprop audit` or `beyondprop train` wrote, or folders of them. Single runs are
+            grouped by task.
+        output: The HTML file; it is replaced atomically.
+        docs: The address of the documentation's guides, for links to the pages of rules. Default:
+            the address in the installed package, if there is one.
 
     Raises:
         UserError: No records, a damaged record, an unwritable output, or no `report` extra.
@@ -162,13 +162,13 @@ def _page(found: Collected, docs: str | None = None) -> str:
 
 
 PICTURES = {"alignment": alignment_over_time, "probe": learned_by_block, "views": rendered_views}
-"""How the figures of some measures are drawn; those of the others are in tables."""
+"""Functions that draw the figures of some measures; the others' figures are in tables."""
 
 
 def exhibit(
     comparison: Comparison, measure: Description, drawn: Mapping[str, Style], prefix: str
 ) -> Exhibit | None:
-    """Return what is shown of a measure beside its columns; None where that is nothing."""
+    """Return what is shown of a measure in addition to its columns; None if there is nothing."""
     shown = None
     if measure.name in PICTURES:
         shown = PICTURES[measure.name](comparison, drawn, prefix)
@@ -180,7 +180,7 @@ def exhibit(
 
 
 def _part(comparison: Comparison, drawn: Mapping[str, Style], prefix: str) -> dict[str, Any]:
-    """Return what the template is given for one comparison."""
+    """Return the template's values for one comparison."""
     exhibits: list[Exhibit | None] = [
         draw(comparison, drawn, prefix) for draw in (learning_curves, score_against_cost)
     ]

@@ -11,13 +11,13 @@ from beyondprop.report.text import label
 
 Counts = list[list[int]]
 Table = tuple[tuple[int, ...], ...]
-# With more classes than this only the hardest are shown, without a confusion matrix.
+# With more classes than this, only the hardest are shown, without a confusion matrix.
 SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Tinted:
-    """A cell: its text, and how strongly it is tinted, from 0 to 1."""
+    """A cell: its text, and the strength of its tint, from 0 to 1."""
 
     text: str
     tint: float
@@ -30,12 +30,12 @@ class Classes:
     """The per-class picture of a comparison.
 
     Attributes:
-        rules: The rules that have one, as the reader sees them.
+        rules: The displayed names of the rules that have one.
         lines: Class name, number of test examples, and an accuracy for each rule.
         names: The classes, in the order of the confusion matrices.
-        confusions: For each rule the confusion matrix over all seeds; rows are true classes.
-        note: What is left out.
-        missing: Why there is no picture.
+        confusions: For each rule, the confusion matrix over all seeds; rows are true classes.
+        note: A note on what is left out.
+        missing: The reason why there is no picture.
     """
 
     rules: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Classes:
 
     @property
     def long_names(self) -> bool:
-        """Whether the names of classes are too long to stand over a column."""
+        """Whether the names of classes are too long for the head of a column."""
         return max(map(len, self.names), default=0) > 3
 
 
@@ -94,7 +94,7 @@ def _why_missing(comparison: Comparison) -> str:
 
 
 def _summed(tables: Sequence[Table]) -> Counts:
-    """Entry by entry; `strict` because runs of one task have the same classes."""
+    """Return the sum of matrices; `strict` because runs of one task have the same classes."""
     rows = zip(*tables, strict=True)
     return [[sum(entries) for entries in zip(*row, strict=True)] for row in rows]
 

@@ -1,4 +1,4 @@
-"""Finding the records in the folders that a report is asked for."""
+"""Finding the records in the folders of a report."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RECORDS = (COMPARISON, MODALITIES, DISTILLATION, AUDIT, RUN)
 
 @dataclass(frozen=True)
 class Collected:
-    """What folders hold, in their order; single runs, put together by task, behind the others."""
+    """The records in folders, in their order; single runs, grouped by task, come last."""
 
     comparisons: tuple[Comparison, ...]
     distillations: tuple[Distillation, ...] = ()
@@ -48,13 +48,13 @@ class Collected:
 
 
 def collect(folders: Sequence[Path]) -> Collected:
-    """Return what `folders` hold.
+    """Return the records in `folders`.
 
-    A folder is what `compare`, `distil`, `modalities`, `audit` or `train` wrote, or holds such
-    folders.
+    Each is a folder that `compare`, `distil`, `modalities`, `audit` or `train` wrote, or a folder
+    of such folders.
 
     Raises:
-        UserError: A folder is none of these, or a record cannot be read.
+        UserError: A folder holds no record, or a record cannot be read.
     """
     comparisons: list[Comparison] = []
     distillations: list[Distillation] = []
@@ -101,7 +101,7 @@ def _of_single_runs(found: Mapping[Path, dict[str, Any]]) -> Comparison:
     record = {
         **records[0],
         "kind": "comparison",
-        # Runs that need not have had the same budget: recovery would compare what is not alike.
+        # The runs may have had different budgets, so recovery would not be a fair comparison.
         "rows": [{**row, **dict.fromkeys(RECOVERY)} for row in rows],
         "runs": records,
         "seeds": sorted({record["seed"] for record in records}),

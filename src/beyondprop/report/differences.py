@@ -1,4 +1,4 @@
-"""Which differences are significant, in words: between rules, and between other ways to train."""
+"""Significant differences in words, between rules and between other training methods."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from beyondprop.report.records import CONTROLS, Comparison, TaskFacts
 from beyondprop.report.text import ScoreFormat, label, listing, plural
 
 SHOWN = 6
-"""Pairs that are named one by one."""
+"""Most pairs that are named one by one."""
 
 FEW = 4
-"""Seeds below which a table says that it decides only large differences."""
+"""Seeds below which a table warns that only large differences can be significant."""
 
 ABOVE, BELOW, ALIKE, UNKNOWN = (
     *("scores above", "scores below"),
     "does not differ significantly from",
     "is not compared with",
 )
-"""Verdicts, as sentences say them."""
+"""Verdicts as parts of sentences."""
 
 ONE_SEED = "one seed supports no comparison"
-"""Why nothing is claimed of a single seed."""
+"""Why no difference is tested with a single seed."""
 
 
 def apart(pair: Difference) -> bool:
-    """Whether the seeds tell two apart; the interval that is written beside it agrees."""
+    """Whether a pair differs significantly and its confidence interval excludes zero."""
     return pair.real and pair.interval.excludes_zero
 
 
 def verdict(pair: Difference | None) -> str:
-    """Return where the first of two stands beside the second, as far as the seeds tell."""
+    """Return how the first of two compares with the second, by the test over seeds."""
     if pair is None:
         return UNKNOWN
     if not apart(pair):
@@ -40,15 +40,15 @@ def verdict(pair: Difference | None) -> str:
 
 
 def resolution(task: TaskFacts) -> float:
-    """Return the step by which scores differ at least: one test sample, of an accuracy."""
+    """Return the smallest possible difference of scores: one test sample, for an accuracy."""
     size = task.test if ScoreFormat.of(task).percent else None
     return 1 / size if size else 0.0
 
 
 def told_apart(comparison: Comparison) -> list[str]:
-    """Return sentences on which rules are told apart, by Student's test of pairs of seeds.
+    """Return sentences on which rules differ significantly, by Student's t-test paired by seed.
 
-    Nothing where there is one seed or one rule, or where runs are no comparison.
+    The list is empty for one seed, one rule, or single runs.
     """
     found = of_pairs(comparison)
     if not found:
@@ -64,9 +64,9 @@ def told_apart(comparison: Comparison) -> list[str]:
 
 
 def of_pairs(comparison: Comparison) -> list[Difference]:
-    """Return how all pairs of its rules differ that have a score for each seed.
+    """Return the differences between all pairs of rules that have a score for each seed.
 
-    Nothing where there is one seed or one rule, or where runs are no comparison.
+    The list is empty for one seed, one rule, or single runs.
     """
     scores = paired_scores(comparison)
     if len(scores) < 2 or not comparison.controlled:
@@ -75,7 +75,7 @@ def of_pairs(comparison: Comparison) -> list[Difference]:
 
 
 def unpaired(comparison: Comparison) -> list[str]:
-    """Return which rules are in no pair, if any; of one seed there are no pairs."""
+    """Return a sentence on the rules that are in no pair, if any; with one seed there are none."""
     if len(comparison.seeds) < 2:
         return []
     scores = paired_scores(comparison)
@@ -84,17 +84,17 @@ def unpaired(comparison: Comparison) -> list[str]:
 
 
 def tested(pairs: int) -> str:
-    """Return how differences are tested, to stand in brackets."""
+    """Return how differences are tested, for use in parentheses."""
     return f"t-tests paired by seed, 95%, after Holm's correction for {plural(pairs, 'pair')}"
 
 
 def uncompared(left: Sequence[str]) -> str:
-    """Return a sentence on those that are in no pair."""
+    """Return a sentence on the rules that are in no pair."""
     return f"Not compared, because the score of a seed is missing: {listing(left)}."
 
 
 def few_seeds(seeds: int) -> list[str]:
-    """Return a warning where seeds are few."""
+    """Return a warning if there are few seeds."""
     if seeds == 1:
         return [
             "One seed gives no interval, so no difference can be tested. Add seeds with --resume."
@@ -106,7 +106,7 @@ def few_seeds(seeds: int) -> list[str]:
 def paired_scores(comparison: Comparison) -> dict[str, list[float]]:
     """Return the scores of the rules that have one for each seed, in the same order.
 
-    A diverged run counts as chance, where that is known.
+    A diverged run counts as chance, if the chance score is known.
     """
     found = {}
     for row in comparison.rows:
@@ -123,13 +123,13 @@ def named(
     scores: ScoreFormat,
     one: Callable[[str, str, str], str],
 ) -> str:
-    """Return differences one by one: those of two controls first, as all else is read by them,
-    then the largest.
+    """Return differences one by one: first those between controls, on which the others depend, then
+    the largest.
 
     Args:
         found: The differences.
-        scores: How scores are written.
-        one: Returns a difference in words, of the better side, the other one, and by how much.
+        scores: The format of scores.
+        one: Returns a difference in words from the better rule, the other rule, and the amount.
     """
     ordered = sorted(found, key=lambda each: (not _of_controls(each), -abs(each.interval.value)))
     told = [one(*_sides(each), _by(each, scores)) for each in ordered[:SHOWN]]
@@ -152,10 +152,10 @@ def _by(pair: Difference, scores: ScoreFormat) -> str:
 
 
 def over(first: str, second: str, by: str) -> str:
-    """Return that one is better than the other, and by how much."""
+    """Return in words that the first is better than the second, and by how much."""
     return f"{first} over {second} (by {by})"
 
 
 def alike(first: str, second: str, by: str) -> str:
-    """Return two that do not differ significantly; neither is said to be over the other."""
+    """Return a pair without a significant difference in words, which rank neither."""
     return f"{first} and {second} ({by})"

@@ -1,4 +1,4 @@
-"""What was run: the facts that a reader needs to judge a comparison and to repeat it."""
+"""Facts about the runs that a reader needs to judge a comparison and to repeat it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from beyondprop.report.text import (
 
 @dataclass(frozen=True)
 class Fact:
-    """A term and what holds for it; `code` where it is to be typed."""
+    """A term and its text; `code` if the text is code."""
 
     term: str
     text: str
@@ -28,9 +28,8 @@ class Fact:
 
 
 def facts(comparison: Comparison) -> list[Fact]:
-    """Return the task, the budget, the command, the versions and the machine; what is known of
-    them.
-    """
+    """Return the known facts about the task, the budget, the command, the versions and the
+    machine."""
     task = comparison.task
     found = [
         Fact("Task", task.name),
@@ -47,9 +46,7 @@ def facts(comparison: Comparison) -> list[Fact]:
 
 
 def origin_facts(origin: Mapping[str, Any]) -> list[Fact]:
-    """Return the command, the versions and the machine of a record; without text what is not
-    known.
-    """
+    """Return the command, the versions and the machine of a record; unknown facts have no text."""
     return [
         Fact("Command", str(origin.get("command") or ""), code=True),
         Fact("Started", _moment(origin)),
@@ -60,13 +57,13 @@ def origin_facts(origin: Mapping[str, Any]) -> list[Fact]:
 
 
 def attached(comparison: Comparison) -> list[tuple[str, str]]:
-    """For each rule what it changed in the network, as its first run reported it."""
+    """Return what each rule changed in the network, as its first run reported it."""
     texts = {run.rule: run.attached for run in reversed(comparison.runs) if run.attached}
     return [(label(row.rule), texts[row.rule]) for row in comparison.rows if row.rule in texts]
 
 
 def _setting(comparison: Comparison, name: str) -> Any:
-    """Return a setting of the comparison, or the one that all its runs share."""
+    """Return a setting of the comparison, or else the value that all its runs share."""
     if comparison.spec.get(name) is not None:
         return comparison.spec[name]
     values = [run.spec.get(name) for run in comparison.runs]
@@ -74,7 +71,7 @@ def _setting(comparison: Comparison, name: str) -> Any:
 
 
 def examples(task: TaskFacts) -> str:
-    """Return how many examples each part of the data has."""
+    """Return the number of examples in each split of the data."""
     training = "training (augmented)" if task.augmented else "training"
     parts = {training: task.train, "validation": task.validation, "test": task.test}
     return listing([f"{count(n)} {name}" for name, n in parts.items() if n is not None])

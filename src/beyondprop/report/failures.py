@@ -1,4 +1,4 @@
-"""The runs that did not finish: how many in one line, and the reason that each of them gives."""
+"""The runs that did not finish: their number in one line, and the reason of each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from beyondprop.report.text import by_reason, label, listing, plural
 
 @dataclass(frozen=True)
 class Failure:
-    """A rule some of whose runs did not finish.
+    """A rule with runs that did not finish.
 
     Attributes:
         rule: Its name.
-        effect: What that means for its figures.
-        reasons: What runs say of themselves, each with the seeds that it holds for.
+        effect: The effect on its figures.
+        reasons: The reasons of the runs, each with its seeds.
     """
 
     rule: str
@@ -25,14 +25,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Failures:
-    """All runs that did not finish: a line that stands alone, and the rules in turn."""
+    """All runs that did not finish: a summary in one line, and the failures of each rule."""
 
     summary: str
     rules: tuple[Failure, ...]
 
 
 def failures(comparison: Comparison) -> Failures | None:
-    """Return the runs that did not finish; None where all did."""
+    """Return the runs that did not finish; None if all did."""
     rows = [row for row in comparison.rows if row.diverged or row.failed]
     if not rows:
         return None
@@ -53,7 +53,7 @@ def failures(comparison: Comparison) -> Failures | None:
 
 
 def _reasons(comparison: Comparison, rule: str) -> dict[int, str]:
-    """Return by seed why runs did not finish."""
+    """Return, by seed, why runs did not finish."""
     runs = [run for run in comparison.runs if run.rule == rule and not run.finished]
     return {run.seed: f"{run.status}: {run.reason or 'no reason is recorded'}" for run in runs}
 

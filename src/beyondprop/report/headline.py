@@ -1,4 +1,4 @@
-"""What a comparison found, in words made from its numbers."""
+"""The findings of a comparison in words."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from beyondprop.report.text import (
 
 # More rules than this are reported as a range.
 NAMED = 4
-# A recovery that is negative when it is written as a whole percentage.
+# A recovery below this is negative when it is rounded to a whole percentage.
 WORSE = -0.005
 LOWER = (FROZEN, LINEAR)
 WORDS = {
     FROZEN: "the same network with frozen hidden layers",
     LINEAR: "a linear model on the inputs",
 }
-# Seeds that spread by more than this part of the distance between the controls deserve a warning.
+# A spread over seeds of more than this part of the gap between the controls causes a warning.
 NOISY = 0.1
 
 
 def headline(comparison: Comparison) -> str:
-    """Return the finding in one sentence: what the rules recover, or what they score; no figure
-    where the controls overlap.
+    """Return the finding in one sentence: the rules' recoveries, or their scores; no figure if the
+    controls overlap.
     """
     if comparison.overlap:
         below = GAINED[comparison.below]
@@ -66,7 +66,7 @@ def headline(comparison: Comparison) -> str:
 
 
 def _told(rows: Sequence[RuleRow], below: str) -> str:
-    """Return what rules recover; those whose interval holds zero show no significant recovery."""
+    """Return the recoveries in words; one whose interval contains zero is not significant."""
     undecided = [label(row.rule) for row in rows if _undecided(row)]
     worse = [label(row.rule) for row in rows if not _undecided(row) and _worse(row)]
     known = [row for row in rows if not _undecided(row) and not _worse(row)]
@@ -84,7 +84,7 @@ def _told(rows: Sequence[RuleRow], below: str) -> str:
 
 
 def _undecided(row: RuleRow) -> bool:
-    """Whether the interval of a recovery holds zero."""
+    """Whether the interval of a recovery contains zero."""
     interval = row.recovery_interval
     return interval is not None and interval[0] <= 0 <= interval[1]
 
@@ -117,7 +117,7 @@ def _share(row: RuleRow) -> str:
 
 
 def summary(comparison: Comparison) -> list[str]:
-    """Return the sentences under the headline: the controls, the cost, and what to beware of."""
+    """Return the sentences under the headline: the controls, the cost, and warnings."""
     found = [_controls(comparison), *controlled(comparison)]
     found += [_cost(comparison), _noise(comparison), *told_apart(comparison)]
     return [sentence for sentence in found if sentence]
@@ -152,7 +152,7 @@ def _controls(comparison: Comparison) -> str:
 
 
 def controlled(comparison: Comparison) -> list[str]:
-    """Return what is to be known of the lower controls."""
+    """Return sentences on the lower controls and on chance."""
     runs, scores = comparison.runs, ScoreFormat.of(comparison.task)
     found = dict.fromkeys(
         f"{capital(label(run.rule))} is {run.head}." for run in runs if isinstance(run.head, str)

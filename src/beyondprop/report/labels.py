@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 Box = tuple[float, float, float, float]
-# The width of an average character in a 12 pixel sans-serif font, with a little to spare.
+# The average character width of a 12 pixel sans-serif font, with a small margin.
 CHARACTER = 7.6
 
 
 def text_width(text: str) -> int:
-    """About how wide `text` is in pixels; the browser's font is not known."""
+    """Return the approximate width of `text` in pixels; the browser's font is unknown."""
     return round(len(text) * CHARACTER)
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return the nearest positions (least squares) that keep their order and lie `gap` apart.
+    """Return the nearest positions (least squares) in the same order that are `gap` apart.
 
-    They are shifted into [low, high] where they fit; where they do not, they begin at `low`.
+    They are shifted into [low, high] if they fit; otherwise they begin at `low`.
     """
     order = sorted(range(len(positions)), key=lambda i: positions[i])
-    pools: list[list[float]] = []  # Each a run of labels that touch: [sum of offsets, members].
+    pools: list[list[float]] = []  # groups of touching labels: [sum of offsets, members]
     for rank, i in enumerate(order):
         pools.append([positions[i] - rank * gap, 1])
         while len(pools) > 1 and pools[-2][0] / pools[-2][1] >= pools[-1][0] / pools[-1][1]:
@@ -36,10 +36,10 @@ def spread(positions: Sequence[float], gap: float, low: float, high: float) -> l
 
 
 def beside(x: float, y: float, width: float, height: float, taken: Sequence[Box]) -> Box:
-    """Return a box of `width` x `height` at the point (x, y) that covers no taken box if one can.
+    """Return a box of `width` x `height` at the point (x, y) that overlaps taken boxes the least.
 
-    Boxes are (left, bottom, right, top). Right of the point is tried first, then left, above and
-    below, then lines further up and down.
+    Boxes are (left, bottom, right, top). Among equal places, right of the point comes first, then
+    left, above and below, then places some lines further up and down.
     """
     away = 9
     sides = (x + away, x - away - width)

@@ -1,4 +1,4 @@
-"""Records of schema 1, from before measures were objects, as those of schema 2."""
+"""Conversion of schema 1 records, in which measures were not objects, to schema 2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MEASURED = ("alignment", "isolation", "probe", "step-time", "memory")
 
 
 def of_schema_1(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run or a comparison as schema 2 writes it; what was not measured then is left out.
+    """Return a run or a comparison in schema 2, without measures that did not exist then.
 
     Raises:
         AttributeError: The record is damaged.

@@ -1,4 +1,4 @@
-"""The templates of the pages, and the script that they carry."""
+"""The templates of the pages and their script."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ HEADING = re.compile(r'<section id="([^"]+)">\s*<h2>(.*?)</h2>')
 
 @dataclass(frozen=True)
 class Script:
-    """The script of a page, and the policy that lets the page run it and nothing else."""
+    """The script of a page, and the policy that allows only this script."""
 
     text: str
 
     @property
     def policy(self) -> str:
-        """What a browser may load and run: pictures in the page, its styles, and this script."""
+        """The content security policy: images in the page, its styles, and this script."""
         digest = base64.b64encode(hashlib.sha256(self.text.encode()).digest()).decode()
         parts = (
             "default-src 'none'",
@@ -43,7 +43,7 @@ def script() -> Script:
 
 
 def environment() -> Environment:
-    """Return what reads the templates; text is escaped, and a missing value is an error.
+    """Return the template environment; text is escaped, and a missing value is an error.
 
     Raises:
         UserError: The `report` extra is not installed.
@@ -66,7 +66,7 @@ def environment() -> Environment:
 
 
 def headings(body: str) -> list[tuple[str, str]]:
-    """Return the ids and the titles of the sections in a piece of a page, for its contents."""
+    """Return the ids and the titles of the sections in a part of a page, for the contents."""
     from markupsafe import Markup  # jinja2's own
 
     return [(name, Markup(title)) for name, title in HEADING.findall(str(body))]

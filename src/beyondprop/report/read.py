@@ -1,6 +1,6 @@
-"""Reading the JSON records: checked once, here, so that the rest need not.
+"""Reading and checking JSON records; other files of the report do not check them again.
 
-NaN and infinities are read as null: to a reader all of them mean that there is no figure.
+NaN and infinities are read as null, because all of them mean that there is no figure.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from beyondprop.report.records import (
 )
 
 SCHEMAS = (1, 2)
-"""Those that can be read; see `old_records` for the first."""
+"""Schemas that can be read; see `old_records` for the first."""
 
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
 
 
 def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Comparison:
-    """Return a comparison from its JSON record. Raises `UserError` where it is not one."""
+    """Return a comparison from its JSON record. Raises `UserError` if it is not one."""
     expect(record, "comparison", source)
     record = finite(record)
     try:
@@ -59,7 +59,7 @@ def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Co
 
 
 def _without_recovery(found: Comparison) -> Comparison:
-    """Return a comparison whose controls overlap without what early records made of them."""
+    """Return a comparison with overlapping controls, without recoveries of early records."""
     why = f"the 95% intervals of {BACKPROP} and {found.below} overlap, or {found.below} is better"
     rows = [
         replace(
@@ -74,7 +74,7 @@ def _without_recovery(found: Comparison) -> Comparison:
 
 
 def read_run(record: Mapping[str, Any], source: str = "the record") -> tuple[TaskFacts, Run]:
-    """Return a run and its task from its JSON record. Raises `UserError` where it is not one."""
+    """Return a run and its task from its JSON record. Raises `UserError` if it is not one."""
     expect(record, "run", source)
     record = finite(record)
     try:
@@ -87,7 +87,7 @@ def read_run(record: Mapping[str, Any], source: str = "the record") -> tuple[Tas
 
 
 def up_to_date(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record as the last schema writes it."""
+    """Return the record in the latest schema."""
     return of_schema_1(record) if record["schema"] == 1 else dict(record)
 
 
@@ -98,17 +98,17 @@ def expect(
     schemas: tuple[int, ...] = SCHEMAS,
     title: str = "",
 ) -> None:
-    """Refuse what is no record of a kind in a schema that can be read.
+    """Raise an error unless a record has the expected kind and a readable schema.
 
     Args:
-        record: What was read.
-        kind: That it must have.
-        source: Where it was read.
-        schemas: That can be read.
+        record: The record.
+        kind: The kind that it must have.
+        source: The record's source, for messages.
+        schemas: The readable schemas.
         title: The kind as people read it. Default: its name.
 
     Raises:
-        UserError: It is none.
+        UserError: The record has another kind or schema.
     """
     found = record.get("kind") if isinstance(record, Mapping) else None
     if found != kind:
@@ -122,7 +122,7 @@ def expect(
 
 
 def unreadable(source: str, kind: str, error: Exception) -> UserError:
-    """Return what is said of a damaged record."""
+    """Return the error for a damaged record."""
     return UserError(
         f"{source} is a damaged record of a {kind} ({type(error).__name__}: {error});"
         " delete it and run again with --resume"
@@ -130,7 +130,7 @@ def unreadable(source: str, kind: str, error: Exception) -> UserError:
 
 
 def task_facts(task: Mapping[str, Any]) -> TaskFacts:
-    """Return a task as its record names it."""
+    """Return the facts about a task from its record."""
     return TaskFacts(
         name=str(task["name"]),
         data=str(task.get("data") or ""),
@@ -207,7 +207,7 @@ OWN = (
     *("score_mean", "score_std", "score_interval"),
     *("recovery", "recovery_interval", "recovery_below", "recovery_reason"),
 )
-"""Of a row, what is not measured."""
+"""Keys of a row that are not figures of measures."""
 
 
 def _row(row: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> RuleRow:
@@ -250,7 +250,7 @@ def _tuning(tuning: Mapping[str, Any]) -> Tuning:
 
 
 def _epochs(value: Any) -> tuple[int, ...]:
-    """Return the lengths of the trials: several, or one in records from before they grew."""
+    """Return the lengths of the trials: several, or a single one in early records."""
     if value is None:
         return ()
     return tuple(int(each) for each in (value if isinstance(value, list) else [value]))
@@ -261,5 +261,5 @@ def _interval(value: Any) -> tuple[float, float] | None:
 
 
 def number(value: Any) -> float | None:
-    """Return a number of a record; None where it is null."""
+    """Return a number of a record; None if it is null."""
     return None if value is None else float(value)

@@ -1,4 +1,4 @@
-"""What a report needs of a comparison.
+"""The parts of a comparison that a report uses.
 
 Every number of a record may be null (a diverged run, a cost that was not measured), so every
 number here may be None.
@@ -20,9 +20,9 @@ CONTROLS = (BACKPROP, FROZEN, LINEAR)
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """The task all runs of a comparison share; sizes are numbers of examples.
+    """The task of all runs of a comparison; sizes are numbers of examples.
 
-    `augmented` says whether the training examples were changed at random each time.
+    `augmented` states whether the training examples were changed at random in each epoch.
     """
 
     name: str
@@ -37,7 +37,7 @@ class TaskFacts:
 
 @dataclass(frozen=True)
 class Point:
-    """One epoch of a run; epoch 0 is before training. `measures` holds what each one found."""
+    """One epoch of a run; epoch 0 is before training. `measures` holds the figures by measure."""
 
     epoch: int
     step: int
@@ -48,11 +48,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Run:
-    """One (rule, seed): how it went and what it reached.
+    """The outcome of one rule and seed.
 
-    `measures` holds what each measure found at the end, by its name; `head` how the last layer of
-    frozen hidden blocks was solved, or why it was not; `called` and `does` what the rule's class
-    says of itself, for rules that the library does not know.
+    `measures` holds the figures at the end, by measure. `head` states how the last layer above
+    frozen hidden blocks was solved, or why it was not. `called` and `does` describe the rule in the
+    words of its class, for rules that the library does not know.
     """
 
     rule: str
@@ -75,12 +75,12 @@ class Run:
 
     @property
     def solved(self) -> bool:
-        """Whether its last layer was solved, so that there was nothing to train."""
+        """Whether its last layer was solved, so that no training was needed."""
         return isinstance(self.head, Mapping)
 
     @property
     def finished(self) -> bool:
-        """Whether the run went to its end with finite numbers."""
+        """Whether the run finished with finite numbers."""
         return self.status == "finished"
 
 
@@ -88,7 +88,7 @@ class Run:
 class RuleRow:
     """One rule over all seeds: a line of the table.
 
-    `figures` holds what was measured, by the keys of columns.
+    `figures` holds the measured values by the keys of columns.
     """
 
     rule: str
@@ -108,7 +108,7 @@ class RuleRow:
 
     @property
     def spread(self) -> float | None:
-        """Half the interval of the score; of a record that has none the standard deviation."""
+        """Half the interval of the score, or the standard deviation if a record has no interval."""
         if self.score_interval is None:
             return self.score_std
         return (self.score_interval[1] - self.score_interval[0]) / 2
@@ -133,10 +133,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """What the search of a rule's learning rate came to.
+    """The result of the search of a rule's learning rate.
 
-    `compute` and `step_cost` are in those of backprop; `edge` says that the budget ended before the
-    rate lay between two others.
+    `compute` and `step_cost` are in units of backprop's; `edge` states that the budget ended before
+    the rate was tried between two others.
     """
 
     optimizer: str
@@ -162,10 +162,10 @@ class Tuning:
 class Comparison:
     """Rules x seeds on one task.
 
-    `controlled` is False for runs that were started one by one: nothing says that they had the
-    same budget, so the report compares them with that warning and without recovery. `chance` is the
-    score of what learned nothing, of which `chance_of` says what it is; `no_linear` says why there
-    is no linear model.
+    `controlled` is False for runs that were started one by one: their budgets may differ, so the
+    report compares them with a warning and without recovery. `chance` is the score of a model that
+    has learned nothing, and `chance_of` describes that model. `no_linear` states why there is no
+    linear model.
     """
 
     task: TaskFacts
@@ -183,16 +183,16 @@ class Comparison:
 
     @property
     def columns(self) -> list[Column]:
-        """The figures of its measures that tables show."""
+        """The columns of its measures in tables."""
         return [column for measure in self.measures for column in measure.columns]
 
     def row(self, rule: str) -> RuleRow | None:
-        """Return the table's line of `rule`, or None where it was not compared."""
+        """Return the table's line of `rule`, or None if it was not compared."""
         return next((row for row in self.rows if row.rule == rule), None)
 
     @property
     def below(self) -> str:
-        """The lower control that recoveries are relative to; without them, the stronger one."""
+        """The lower control of the recoveries, or the stronger one if there are no recoveries."""
         told = next((row.recovery_below for row in self.rows if row.recovery_below), None)
         lower = [row for name in (FROZEN, LINEAR) if (row := self.row(name))]
         known = [row for row in lower if row.score_mean is not None]
@@ -211,7 +211,7 @@ class Comparison:
 
     @property
     def reversed(self) -> bool:
-        """Whether the lower control's interval lies wholly above that of backprop."""
+        """Whether the lower control's interval is entirely above that of backprop."""
         high, low = self.row(BACKPROP), self.row(self.below)
         if not self.overlap or high is None or low is None:
             return False
@@ -220,7 +220,7 @@ class Comparison:
 
     @property
     def no_recovery(self) -> str | None:
-        """Why there are no recoveries, where that is known."""
+        """Why there are no recoveries, if known."""
         if any(row.recovery is not None for row in self.rows):
             return None
         return next((row.recovery_reason for row in self.rows if row.recovery_reason), None)

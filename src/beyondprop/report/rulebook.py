@@ -1,4 +1,4 @@
-"""What a page tells of a rule: its full name, what it does, its page and its papers.
+"""The description of a rule on a page: its full name, what it does, its page and its papers.
 
 `rules.json` is written by `python docs/generate.py` from the pages in docs/rules/.
 """
@@ -21,12 +21,12 @@ from beyondprop.rules import RULES
 
 LINEAR_DOES = "A linear model on the inputs, solved to convergence (lower control)."
 FOLDER = "docs/"
-"""Where a documentation site has the guides."""
+"""The folder of the guides on a documentation site."""
 
 
 @dataclass(frozen=True)
 class Paper:
-    """A source: how it is cited, its title and its address, empty where none is known."""
+    """A source: its citation, its title and its address, which is empty if unknown."""
 
     cited: str
     title: str
@@ -35,13 +35,13 @@ class Paper:
 
 @dataclass(frozen=True)
 class About:
-    """What is told of a rule.
+    """The description of a rule.
 
     Attributes:
-        name: As tables have it.
-        title: The full name; the name itself of a rule that the library does not know.
-        does: One sentence; empty where nothing is known.
-        page: The name of its page in the documentation, without an ending; empty where none is.
+        name: The name in tables.
+        title: The full name; for a rule that the library does not know, the name in its records.
+        does: What it does, in one sentence; empty if unknown.
+        page: The name of its page in the documentation, without a suffix; empty if there is none.
         papers: Its sources.
     """
 
@@ -54,7 +54,7 @@ class About:
 
 @dataclass(frozen=True)
 class Known:
-    """A rule of a page: as records name it, what is told of it, and how it is drawn."""
+    """A rule of a page: its name in records, its description, and its style."""
 
     rule: str
     about: About
@@ -67,26 +67,26 @@ class Known:
 
 
 def known(drawn: Mapping[str, Style], runs: Iterable[Run] = ()) -> list[Known]:
-    """Return the rules of a page, which shows these runs."""
+    """Return the rules of a page with these runs."""
     told = abouts(drawn, runs)
     return [Known(rule, told[rule], style) for rule, style in drawn.items()]
 
 
 def abouts(rules: Iterable[str], runs: Iterable[Run] = ()) -> dict[str, About]:
-    """Return what is told of rules; of a reader's own, what the records of its runs say."""
+    """Return the descriptions of rules; those of a user's own rules come from their runs."""
     own = {run.rule: run for run in runs}
     return {rule: about(rule, own.get(rule)) for rule in rules}
 
 
 def keys(drawn: Mapping[str, Style]) -> dict[str, str]:
-    """Return the keys of rules by the names that tables have."""
+    """Return the keys of rules by their names in tables."""
     return {label(rule): style.key for rule, style in drawn.items()}
 
 
 def about(rule: str, run: Run | None = None) -> About:
-    """Return what is told of a rule, with arguments or without.
+    """Return the description of a rule, named with or without arguments.
 
-    No code of a reader's own rule is run for a page: a run of it says what there is to tell.
+    A page runs no code of a user's own rule; the description comes from a run's record.
     """
     name = rule.partition("(")[0]
     if name == LINEAR:
@@ -102,16 +102,15 @@ def about(rule: str, run: Run | None = None) -> About:
 
 @lru_cache(maxsize=1)
 def pages_of_rules() -> Mapping[str, Any]:
-    """Return what is known of rules, by the names of their classes."""
+    """Return the titles, pages and papers of rules by the names of their classes."""
     text = files("beyondprop.report").joinpath("rules.json").read_text("utf-8")
     found: Mapping[str, Any] = json.loads(text)
     return found
 
 
 def documentation() -> str:
-    """Return the address of the guides that the installed package names; nothing where it names
-    none.
-    """
+    """Return the address of the guides in the installed package's metadata; empty if there is
+    none."""
     try:
         urls = metadata("beyondprop").get_all("Project-URL") or []
     except PackageNotFoundError:  # a source tree that is not installed

@@ -1,4 +1,4 @@
-"""The page of a study of scale: losses against size, data, computation and time, and their laws."""
+"""The page of a scaling study: losses against size, data, computation and time, with power laws."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ WIDTH, HEIGHT, RIGHT = 400, 280, 90
 
 
 def render_scaling(record: Mapping[str, Any]) -> str:
-    """Return the page of a study as the text of an HTML page, which holds all that it needs.
+    """Return the page of a study as the text of a self-contained HTML page.
 
     Args:
-        record: What `beyondprop scale` writes as `scaling.json`.
+        record: The record that `beyondprop scale` writes as `scaling.json`.
 
     Raises:
         UserError: The `report` extra is not installed.
@@ -56,7 +56,7 @@ def write_scaling(folder: Path, output: Path) -> Path:
     """Write the page of the study in a folder, and return `output`.
 
     Raises:
-        UserError: The folder holds no study, or the page cannot be written.
+        UserError: The folder contains no study, or the page cannot be written.
     """
     record = read_json(folder / SCALING)
     if record is None:
@@ -71,7 +71,7 @@ def lines(record: Mapping[str, Any], axis: str) -> dict[str, Any]:
 
 
 def drawing(record: Mapping[str, Any], axis: str, drawn: Mapping[str, Style]) -> str | None:
-    """Return one picture: every run's loss along an axis, with the laws; None of one place."""
+    """Return a plot of every run's loss along an axis, with the laws; None for a single value."""
     places = {run[axis] for run in record["runs"] if run[axis]}
     if len(places) < 2:
         return None
@@ -98,7 +98,7 @@ def drawing(record: Mapping[str, Any], axis: str, drawn: Mapping[str, Style]) ->
 
 
 def _points(record: Mapping[str, Any], axis: str, rule: str) -> list[tuple[float, float, str]]:
-    """Return every run of a rule as a point, and what is told of it."""
+    """Return every run of a rule as a point with its label."""
     return [
         (run[axis], run["loss"], f"{rule}, seed {run['seed']}: loss {run['loss']:.4g}")
         for run in along(record["runs"], rule, axis)
@@ -113,7 +113,7 @@ def line(
     found: Mapping[str, Any],
     style: Style,
 ) -> dict[str, float]:
-    """Draw one rule's runs and its law; return where the line ends."""
+    """Draw one rule's runs and its law; return the last value of the law by rule."""
     own = along(record["runs"], rule, axis)
     axes.plot(
         [run[axis] for run in own],
@@ -139,18 +139,18 @@ def log_label_ends(
     colours: Mapping[str, str],
     keys: Mapping[str, str],
 ) -> None:
-    """Name the lines at their ends, on an axis of logarithms."""
+    """Label the lines at their ends, on a logarithmic axis."""
     import math
 
     low, high = axes.get_ylim()
-    twin = axes.twinx()  # the same frame with the logarithms as plain numbers
+    twin = axes.twinx()  # the same frame with a linear axis of logarithms
     twin.set_ylim(math.log(low), math.log(high))
     twin.set_yticks([])
     label_ends(twin, {rule: math.log(y) for rule, y in ends.items()}, names, colours, keys)
 
 
 def _places(axes: Axes, ratio: float) -> None:
-    """Write the places on the horizontal axis, closer together where they span little."""
+    """Set the ticks of the horizontal axis, more densely for a small range."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     axes.xaxis.set_major_locator(LogLocator(subs=(1,) if ratio > 50 else (1, 3)))
@@ -159,7 +159,7 @@ def _places(axes: Axes, ratio: float) -> None:
 
 
 def compact(value: float) -> str:
-    """Return a number in few characters: 30, 3k, 40M, 1e+12."""
+    """Return a number in a short form: 30, 3k, 40M, 1e+12."""
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if unit <= value < 1000 * unit:
             return f"{value / unit:.3g}{name}"

@@ -1,7 +1,7 @@
 """Matplotlib figures as inline SVG that takes its font and colours from the page around it.
 
-Text stays text, colours become CSS variables, ids are prefixed by the figure's name so that no
-two figures of a page share one, and nothing depends on the clock.
+Text stays text, and colours become CSS variables. The figure's name is the prefix of ids, so that
+they are unique in a page. The output does not depend on the time.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 
 def plain(text: str) -> str:
-    """`text` without characters that XML cannot hold."""
+    """Return `text` without characters that XML does not allow."""
     return "".join(character for character in text if character.isprintable())
 
 
 KEY = re.compile(r"r\d+")
-"""The keys of rules, which drawn things of a rule have as their ids."""
+"""Matches the keys of rules, which are the ids of a rule's lines and markers."""
 
 
 @dataclass(frozen=True)
 class Tip:
-    """What is told of a point of a figure.
+    """A tooltip of a point of a figure.
 
     Attributes:
         x: Pixels from the left.
         y: Pixels from the top.
-        text: The words.
-        key: The rule's, or nothing.
+        text: The text of the tooltip.
+        key: The rule's key, or empty.
     """
 
     x: float
@@ -46,13 +46,13 @@ class Tip:
 
 
 def inline(figure: Figure, name: str, label: str, tips: Sequence[Tip] = ()) -> str:
-    """Return the SVG text of `figure`, to stand in an HTML page.
+    """Return the SVG text of `figure` for an HTML page.
 
     Args:
-        figure: Drawn under `page_style`, which must still hold.
-        name: Prefix of the ids; unique in the page, letters, digits and hyphens.
-        label: What the figure shows, for those who cannot see it.
-        tips: What is told of its points.
+        figure: A figure drawn under `page_style`, which must still be active.
+        name: Prefix of the ids; unique in the page; letters, digits and hyphens.
+        label: A description of the figure for screen readers.
+        tips: Tooltips of its points.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
@@ -76,7 +76,7 @@ def inline(figure: Figure, name: str, label: str, tips: Sequence[Tip] = ()) -> s
 
 
 def _strip(root: ElementTree.Element) -> None:
-    """Drop the namespaces, which HTML implies, the metadata, and the global style sheet."""
+    """Remove the namespaces, which HTML implies, the metadata, and the global style sheet."""
     for parent in root.iter():
         parent.tag = parent.tag.partition("}")[2] or parent.tag
         parent.attrib = {k.partition("}")[2] or k: v for k, v in parent.attrib.items()}
@@ -86,9 +86,8 @@ def _strip(root: ElementTree.Element) -> None:
 
 
 def _rename(root: ElementTree.Element, name: str) -> None:
-    """Prefix the ids that something refers to, and drop the others; the keys of rules are kept as
-    such.
-    """
+    """Prefix the ids that are referenced, and remove the others; the keys of rules become
+    `data-rule`."""
     text = ElementTree.tostring(root, encoding="unicode")
     used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
     for element in root.iter():
@@ -103,9 +102,8 @@ def _rename(root: ElementTree.Element, name: str) -> None:
 
 
 def _page_value(key: str, value: str) -> str:
-    """Return an attribute with the page's colours and font, and coordinates to a hundredth of a
-    pixel.
-    """
+    """Return an attribute with the page's colours and font, and coordinates rounded to 0.01
+    pixels."""
     if key == "style":
         value = re.sub(r"#[0-9a-f]{6}", lambda match: VARIABLES.get(match[0], match[0]), value)
         return re.sub(r"(font:[^;']*?px) [^;]*", r"\1 var(--sans)", value)

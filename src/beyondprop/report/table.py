@@ -1,4 +1,4 @@
-"""The tables of rules and of runs, every cell ready to be printed."""
+"""The tables of rules and of runs, with every cell as text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from beyondprop.report.text import (
 
 @dataclass(frozen=True)
 class TableCell:
-    """A figure, what is written small beneath it, and what is said where the pointer rests."""
+    """A figure, the small text below it, and its tooltip."""
 
     text: str
     small: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class TableCell:
 class Line:
     """A line of the main table: `cells` has one for each column of the comparison's measures.
 
-    `bar` is the recovery in percent, cut to 0 to 100.
+    `bar` is the recovery in percent, clipped to 0 to 100.
     """
 
     rule: str
@@ -53,9 +53,8 @@ class Line:
 
 @dataclass(frozen=True)
 class JointCell:
-    """A rule on one task: its score, how much it recovers, and a tint from 0 to 1 for that;
-    none where its interval holds zero.
-    """
+    """A rule on one task: its score, its recovery, and a tint from 0 to 1 for the recovery; no tint
+    if its interval contains zero."""
 
     score: str
     recovery: tuple[str, ...] = ()
@@ -64,7 +63,7 @@ class JointCell:
 
 @dataclass(frozen=True)
 class JointLine:
-    """A rule's line over several comparisons: a cell for each, and in how many it has learned."""
+    """A rule's line over several comparisons: a cell for each, and in how many it learned."""
 
     rule: str
     cells: tuple[JointCell, ...]
@@ -114,7 +113,7 @@ def _line(row: RuleRow, scores: ScoreFormat, columns: Sequence[Column]) -> Line:
 
 
 def joint(comparisons: Sequence[Comparison]) -> list[JointLine]:
-    """Return the table over several comparisons: for each rule a cell for each of them."""
+    """Return the table over several comparisons: for each rule, a cell for each comparison."""
     names = dict.fromkeys(row.rule for each in comparisons for row in each.rows)
     return [
         JointLine(
@@ -140,7 +139,7 @@ def _joint_cell(comparison: Comparison, row: RuleRow | None) -> JointCell:
 
 
 def _above(comparisons: Sequence[Comparison], rule: str) -> str:
-    """Return in how many of a rule's comparisons its whole interval of recovery is above zero."""
+    """Return in how many of a rule's comparisons the interval of recovery is above zero."""
     if rule in CONTROLS:
         return ""
     rows = [row for each in comparisons if (row := each.row(rule))]
@@ -149,7 +148,7 @@ def _above(comparisons: Sequence[Comparison], rule: str) -> str:
 
 
 def _range(interval: tuple[float, float] | None) -> str:
-    """Return an interval of a recovery, as `61% to 83%`; nothing where there is none."""
+    """Return an interval of a recovery, as `61% to 83%`; empty if there is none."""
     return "" if interval is None else " to ".join(map(percent, interval))
 
 
@@ -160,7 +159,7 @@ def _cell(column: Column, figures: Mapping[str, Any]) -> TableCell:
 
 
 def caption(comparison: Comparison) -> str:
-    """Return what the figures of the main table are: what they vary over and are relative to."""
+    """Return the caption of the main table: its intervals, and what its figures are relative to."""
     rows = comparison.rows
     told = ["± is half of the 95% interval over seeds (Student's t)."]
     if any(row.score_interval is None and row.score_std is not None for row in rows):
@@ -177,7 +176,7 @@ def caption(comparison: Comparison) -> str:
     told.append(f"Step time and peak memory are relative to plain PyTorch backprop{own}.")
     if any(row.figures.get("step_quartiles") for row in rows):
         told.append("The range under a step time spans the middle half of its measurements.")
-    # Rules put together from several records may differ.
+    # Rows from several records may differ.
     kinds = {kind for row in rows if (kind := str(row.figures.get("memory_kind"))) in KINDS}
     told += [KINDS[kind] for kind in KINDS if kinds == {kind}]
     return " ".join([*told, f"{ABSENT} means not measured or not defined."])
@@ -197,7 +196,7 @@ def _outcome(row: RuleRow) -> str:
 
 
 def run_lines(comparison: Comparison) -> list[RunLine]:
-    """Every run, in the order of the rules and by seed."""
+    """Return the table of runs, in the order of the rules and by seed."""
     scores = ScoreFormat.of(comparison.task)
     order = [row.rule for row in comparison.rows]
     runs = sorted(

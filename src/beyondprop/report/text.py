@@ -11,13 +11,13 @@ from beyondprop.measure.base import ABSENT
 from beyondprop.report.records import TaskFacts
 
 NOT_MEASURED = "not measured"
-# Above this many test examples a hundredth of a percent is worth showing.
+# With at least this many test examples, accuracies have two decimals.
 FINE = 5000
 
 
 @dataclass(frozen=True)
 class ScoreFormat:
-    """How the scores of a task are written: accuracies in percent, others as they are."""
+    """The format of a task's scores: accuracies in percent, others as plain numbers."""
 
     metric: str
     percent: bool
@@ -25,13 +25,13 @@ class ScoreFormat:
 
     @classmethod
     def of(cls, task: TaskFacts) -> ScoreFormat:
-        """Return the way to write the scores of `task`."""
+        """Return the format of the scores of `task`."""
         percent = "accuracy" in task.metric.lower()
         return cls(task.metric, percent, 3 if not percent else 2 if (task.test or 0) >= FINE else 1)
 
     @property
     def unit(self) -> str:
-        """What follows a score: a percent sign or nothing."""
+        """The unit after a score: a percent sign or nothing."""
         return "%" if self.percent else ""
 
     def bare(self, value: float | None) -> str:
@@ -46,39 +46,39 @@ class ScoreFormat:
 
 
 def minus(text: str) -> str:
-    """`text` with real minus signs, and without the sign of a rounded zero."""
+    """Return `text` with real minus signs, and without the sign of a rounded zero."""
     if text.startswith("-") and not any(digit in text for digit in "123456789"):
         text = text[1:]
     return text.replace("-", "\N{MINUS SIGN}")
 
 
 def percent(value: float | None) -> str:
-    """0.973 as `97%`."""
+    """Return 0.973 as `97%`."""
     return ABSENT if value is None else minus(f"{value * 100:.0f}%")
 
 
 def share(value: float) -> str:
-    """0.125 as `12.5%`: with as many digits as it needs."""
+    """Return 0.125 as `12.5%`: up to three digits, without trailing zeros."""
     return f"{100 * value:.3g}%"
 
 
 def ratio(value: float | None) -> str:
-    """0.84 as `0.84×`."""
+    """Return 0.84 as `0.84×`."""
     return ABSENT if value is None else f"{value:.2f}×"
 
 
 def count(value: float | None) -> str:
-    """123456 as `123,456`."""
+    """Return 123456 as `123,456`."""
     return ABSENT if value is None else f"{value:,.0f}"
 
 
 def rate(value: float | None) -> str:
-    """Return a learning rate, short."""
+    """Return a learning rate in a short form."""
     return ABSENT if value is None else minus(f"{value:g}")
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time in the unit that suits it: `0.61 ms`, `12.3 s`, `4 min 10 s`, `2 h 05 min`."""
+    """Return a time in a suitable unit: `0.61 ms`, `12.3 s`, `4 min 10 s`, `2 h 05 min`."""
     if seconds is None:
         return ABSENT
     if seconds < 0.1:
@@ -100,7 +100,7 @@ def size(bytes_: float | None) -> str:
 
 
 def figure(column: Column, value: Any) -> str:
-    """Return a measured figure as its column says; a pair of numbers as `0.82–0.87×`."""
+    """Return a measured figure in its column's format; a pair of numbers as `0.82–0.87×`."""
     if isinstance(value, list | tuple) and len(value) == 2 and None not in value:
         low, high = value
         return minus(f"{column.text(low).removesuffix(column.unit)}–{column.text(high)}")
@@ -110,29 +110,29 @@ def figure(column: Column, value: Any) -> str:
 
 
 UNITS = {"s": duration, "bytes": size}
-"""How figures are written whose unit depends on their size."""
+"""Formats of figures whose unit depends on their size."""
 
 
 def capital(text: str) -> str:
-    """`text` with a capital letter first."""
+    """Return `text` with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
 def plural(n: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
+    """Return `1 run`, `2 runs`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def listing(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Return `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def by_reason(reasons: Mapping[int, str]) -> Iterator[tuple[str, str]]:
-    """Yield each reason of a failure once, without its full stop, and the seeds that have it.
+    """Yield each reason of a failure once, without its full stop, with its seeds.
 
     Args:
-        reasons: By seed.
+        reasons: The reasons by seed.
     """
     for reason in dict.fromkeys(reasons.values()):
         own = [str(seed) for seed, each in reasons.items() if each == reason]
@@ -140,10 +140,10 @@ def by_reason(reasons: Mapping[int, str]) -> Iterator[tuple[str, str]]:
 
 
 def shorten(text: str, length: int = 22) -> str:
-    """`text`, or its end where it is longer than `length`: what tells dotted names apart."""
+    """Return `text`, or its end if it is longer than `length`: the ends of dotted names differ."""
     return text if len(text) <= length else "…" + text[1 - length :]
 
 
 def label(rule: str) -> str:
-    """Return a rule's name as a reader expects it: short names are abbreviations (`DFA`)."""
+    """Return a rule's displayed name: short names are upper-case abbreviations (`DFA`)."""
     return rule.upper() if rule.isalpha() and len(rule) <= 4 else rule

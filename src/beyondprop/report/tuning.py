@@ -1,4 +1,4 @@
-"""The table of the tuning: what each rule reached with each learning rate."""
+"""The table of the tuning: the score of each rule at each learning rate."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rates(comparison: Comparison) -> list[float]:
 
 
 def lines(comparison: Comparison) -> list[tuple[str, list[Cell]]]:
-    """For each rule and optimizer the score of the longest trial at each learning rate."""
+    """Return, for each rule and optimizer, the scores of the longest trials by learning rate."""
     scores, tuning = ScoreFormat.of(comparison.task), comparison.tuning
     searched = dict.fromkeys((trial.rule, trial.optimizer) for trial in tuning.trials)
     return [
@@ -57,9 +57,8 @@ def _cell(tuning: Tuning, scores: ScoreFormat, rule: str, optimizer: str, value:
 
 
 def edge(comparison: Comparison) -> str:
-    """Return a warning about rules whose chosen learning rate is the least or greatest tried, if
-    any.
-    """
+    """Return a warning about rules whose chosen learning rate is the smallest or largest tried, or
+    was not tried between two others; empty if there are none."""
     if comparison.tuning.searches:
         found = [label(rule) for rule, own in comparison.tuning.searches.items() if own.edge]
         if not found:
@@ -78,7 +77,7 @@ def edge(comparison: Comparison) -> str:
 
 
 def compute(comparison: Comparison) -> str:
-    """Return what each rule's search used of the budget, in words."""
+    """Return the part of the budget that each rule's search used, in words."""
     budget, searches = comparison.tuning.budget, comparison.tuning.searches
     if not searches or budget is None:
         return ""

@@ -290,9 +290,9 @@ def test_list_shows_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         ("train --device abacus", "device 'abacus' cannot be used here"),
         ("list dfb", "there is no 'dfb' among the rules, tasks, projections, objectives"),
         ("train --rule no_module:Rule", "there is no module 'no_module'"),
-        ("train --rule experiment_rules:Ones", "is a class that is no Rule"),
-        ("train --rule {rule:dfa}", "with a space behind each colon"),
-        ("check digits-mlp --rule {dfa:{a:1}}", "not as '{dfa:{a:1}}', with a space behind each"),
+        ("train --rule experiment_rules:Ones", "is a class, but not a Rule"),
+        ("train --rule {rule:dfa}", "with a space after each colon"),
+        ("check digits-mlp --rule {dfa:{a:1}}", "not as '{dfa:{a:1}}', with a space after each"),
         ("compare --rules dfa dfb", "unknown rule 'dfb'"),
         ("compare --seeds 1000", "--tuning_seed 1000 is one of the seeds"),
         ("report missing", "missing"),
@@ -726,12 +726,12 @@ def test_a_disk_that_takes_no_more_in_a_real_process(here: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "told"),
     [
-        ("import sys; sys.exit(0)", "it ends the program by sys.exit(0)"),
-        ("raise SystemExit('done')", "it ends the program by sys.exit('done')"),
+        ("import sys; sys.exit(0)", "it ends the program with sys.exit(0)"),
+        ("raise SystemExit('done')", "it ends the program with sys.exit('done')"),
         ("raise GeneratorExit", "GeneratorExit"),
         ("class Own(BaseException): pass\nraise Own('mine')", "Own: mine"),
         ("def __getattr__(name): raise ValueError(name)", "ValueError: TASK"),
-        ("def __getattr__(name): raise SystemExit(0)", "ends the program by sys.exit(0)"),
+        ("def __getattr__(name): raise SystemExit(0)", "ends the program with sys.exit(0)"),
         ("def TASK(): raise SystemExit(0)", ""),
     ],
 )
@@ -753,7 +753,7 @@ def test_a_task_that_ends_the_program_is_told(
         f"TASK = replace(BLOBS, {part}=lambda *_: sys.exit(0))\n"
     )
     said = refused(["train", "--task", f"ending_{part}:TASK", *SMALL, "--output", "run"], capsys)
-    assert "it ends the program by sys.exit(0)" in said
+    assert "it ends the program with sys.exit(0)" in said
 
 
 def test_code_that_ends_the_process_by_an_error_of_its_own_is_told(

@@ -59,7 +59,7 @@ def test_layers_that_came_later_are_refused(rule, change):
     run(model)
     alter, name = CHANGES[change]
     alter(model)
-    with pytest.raises(bp.UserError, match=f"the module '{name}' was replaced, added or taken"):
+    with pytest.raises(bp.UserError, match=f"the module '{name}' was replaced, added or removed"):
         run(model)
     with bp.exact_gradients(model):
         run(model)
@@ -145,7 +145,7 @@ def test_a_rule_that_runs_the_model_must_know_every_module(rule, alter):
 
     taught()
     alter(model)
-    with pytest.raises(bp.UserError, match="was replaced, added or taken away"):
+    with pytest.raises(bp.UserError, match="was replaced, added or removed"):
         taught()
     with bp.exact_gradients(model):
         taught()

@@ -106,7 +106,7 @@ def test_the_cost_of_ones_own_rule_is_measured(tmp_path: Path) -> None:
     ("rule", "said"),
     [
         ("experiment_rules:Sings", "has no 'Sings'; did you mean 'Signs'?"),
-        ("experiment_rules:Ones", "experiment_rules:Ones is a class that is no Rule"),
+        ("experiment_rules:Ones", "experiment_rules:Ones is a class, but not a Rule"),
         ({"rule": SIGNS, "scal": 1}, "takes projection, scale, not scal; did you mean 'scale'"),
         ({"rule": SIGNS, "scale": "x"}, "scale of rule 'experiment_rules:Signs' must be a number"),
         ({"a": 1, "b": 2}, "a rule is written as its name, or with arguments as {rule: NAME"),

@@ -123,7 +123,7 @@ def test_what_cannot_be_captured_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     ):
         capture(model, split(model, ["0"]), [1e6 * (x + 9) for x in batches()], tmp_path / "large")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
-    with pytest.raises(UserError, match=r"has 0.00 GiB free, and the activations need 0.00 more"):
+    with pytest.raises(UserError, match=r"has 0.00 GiB free, and the activations need 0.00 GiB"):
         capture(model, wanted, batches(), tmp_path / "full")
 
 
@@ -219,6 +219,6 @@ def test_the_disk_is_looked_at_before_the_teacher_runs(
 ) -> None:
     model, wanted = chain(), split(chain(), ["2"])
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(UserError, match=r"or store none with distil\(streamed=True"):
+    with pytest.raises(UserError, match=r"or store no activations with distil\(streamed=True"):
         capture(model, wanted, batches(), tmp_path, Cache(None, shard_mib=1e-5))
     assert not files(tmp_path)

@@ -187,7 +187,7 @@ def test_a_class_that_is_no_dataclass() -> None:
         ({"circle": {"pen": "json:loads"}}, "pen 'json:loads' failed: TypeError"),
         ("failing", "building shape 'failing' failed: ValueError: no paper$"),
         ({"anything": {"widht": 1}}, "building shape 'anything' failed: TypeError: .*'widht'"),
-        ("json:JSONDecoder", "json:JSONDecoder is a class that is no Shape"),
+        ("json:JSONDecoder", "json:JSONDecoder is a class, but not a Shape"),
         ("math:pi", "math:pi is of type float, not a Shape"),
     ],
 )
@@ -251,7 +251,7 @@ def test_added_things() -> None:
     shapes: Registry[Shape] = Registry("shape", Shape, {})
     shapes.add("circle", Circle, PENS)
     assert shapes.make({"circle": {"pen": {"ink": {"seed": 1}}}}) == Circle(pen=Ink(1))
-    with pytest.raises(ValueError, match="two of the name 'circle', each a shape"):
+    with pytest.raises(ValueError, match="the name 'circle' is already that of another shape"):
         shapes.add("circle", Circle())
 
 

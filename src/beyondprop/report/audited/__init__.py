@@ -1,1 +1,1 @@
-"""The part of a report on audits: what trained models forget, what fools them, and why."""
+"""The part of a report on audits of trained models."""

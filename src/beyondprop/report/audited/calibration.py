@@ -1,4 +1,4 @@
-"""What pictures of calibration are drawn of."""
+"""The data for figures of calibration."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from beyondprop.report.audited.values import count, listed, mapped, share
 
 @dataclass(frozen=True)
 class Bin:
-    """Forecasts of about one confidence.
+    """Predictions of similar confidence.
 
     Attributes:
-        count: How many there are.
-        confidence: How sure they are on average.
-        accuracy: Which share came true.
+        count: The number of predictions.
+        confidence: Their mean confidence.
+        accuracy: The share that is correct.
     """
 
     count: int
@@ -26,13 +26,13 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How confidence and accuracy go together.
+    """The relation of confidence and accuracy.
 
     Attributes:
-        samples: That were asked.
-        bins: By rising confidence; without the empty ones.
+        samples: The number of samples.
+        bins: Bins by increasing confidence, without empty ones.
         error: The expected calibration error.
-        chance: What a calibrated model's error may be by chance, at most; None where unknown.
+        chance: The largest error that a calibrated model has by chance; None if unknown.
     """
 
     samples: int
@@ -42,7 +42,7 @@ class Calibration:
 
 
 def read_calibration(answer: Mapping[str, Any]) -> Calibration:
-    """Return what an answer says; raises one of `read.UNREADABLE` where it is damaged."""
+    """Return the data of a result; raises one of `read.UNREADABLE` if it is damaged."""
     found = mapped(mapped(answer["named"])["equal_width"])
     bins = [
         Bin(count(each["count"]), share(each["confidence"]), share(each["accuracy"]))

@@ -1,4 +1,4 @@
-"""What pictures of explanations are drawn of."""
+"""The data for figures of explanations."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from beyondprop.report.audited.values import (
 )
 
 METHOD, RANDOM = "integrated gradients", "random"
-"""The attribution that is drawn, and what it is set beside."""
+"""The attribution that is drawn, and the baseline next to it."""
 MOST_SIDE = 64
-"""Pixels along a side of a picture."""
+"""Most pixels along a side of a picture."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Grey values or a map: rows of pixels."""
+    """Grey values or an attribution map as rows of pixels."""
 
     rows: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one region does to an answer, or two do together beyond what each does alone.
+    """The effect of one region on an answer, or of two beyond their single effects.
 
     Attributes:
-        of: Their names.
+        of: The names of the regions.
         players: Their numbers.
-        size: With its sign: towards the answer where it is above zero.
+        size: The signed size; positive values support the answer.
     """
 
     of: tuple[str, ...]
@@ -48,17 +48,17 @@ class Effect:
 
 @dataclass(frozen=True)
 class Sample:
-    """Why a model answers so about one sample.
+    """The explanation of a model's answer for one sample.
 
     Attributes:
-        row: Its number in the test split.
-        answer: What the model says.
-        truth: What it is.
-        most: The largest effects, by size.
+        row: Its row in the test split.
+        answer: The model's answer.
+        truth: The true answer.
+        most: The largest effects by size.
         pairs: The largest effects of pairs.
-        single: What each region does alone.
-        picture: None where it is no image.
-        map: Of integrated gradients.
+        single: The effect of each single region.
+        picture: The sample as an image; None if it is not an image.
+        map: The map of integrated gradients.
     """
 
     row: int
@@ -73,14 +73,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Explanations:
-    """Why a model answers so.
+    """The explanations of a model's answers.
 
     Attributes:
-        samples: That were asked.
+        samples: The number of samples.
         curves: Mean probability of the answer as regions are hidden ("deletion") or shown
             ("insertion") one after another: by attribution, then by kind.
         named: Names of the regions.
-        shown: Some samples one by one.
+        shown: Some samples in detail.
     """
 
     samples: int
@@ -91,7 +91,7 @@ class Explanations:
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over samples; None of none."""
+    """A mean over samples; None for no samples."""
 
     value: float | None
     interval: Span | None
@@ -99,11 +99,11 @@ class Mean:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Whether two models give the same reasons: rank correlations of their maps.
+    """The agreement of two models' explanations: rank correlations of their maps.
 
     Attributes:
-        same: Of the same samples.
-        chance: Of different samples.
+        same: For the same samples.
+        chance: For different samples.
     """
 
     same: Mean
@@ -111,7 +111,7 @@ class Agreement:
 
 
 def read_explanations(answer: Mapping[str, Any]) -> Explanations:
-    """Return what an answer says; raises one of `read.UNREADABLE` where it is damaged."""
+    """Return the data of a result; raises one of `read.UNREADABLE` if it is damaged."""
     found, together = mapped(answer["attribution"]), mapped(answer["interactions"])
     named = tuple(str(each) for each in listed(together["named"]))
     return Explanations(
@@ -123,7 +123,7 @@ def read_explanations(answer: Mapping[str, Any]) -> Explanations:
 
 
 def read_agreement(answer: Mapping[str, Any]) -> Agreement:
-    """Return what is said of two runs; raises one of `read.UNREADABLE` where it is damaged."""
+    """Return the data of two runs; raises one of `read.UNREADABLE` if it is damaged."""
     found = mapped(mapped(answer["methods"])[METHOD])
     return Agreement(_mean(mapped(found["agreement"])), _mean(mapped(found["chance"])))
 

@@ -1,4 +1,4 @@
-"""How an audit was made: the facts that a reader needs to judge it and to repeat it."""
+"""Facts about an audit that a reader needs to judge it and to repeat it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from beyondprop.report.facts import Fact, examples, origin_facts
 from beyondprop.report.text import ScoreFormat, label, listing
 
 DIGITS = 12
-"""Of a digest that are shown."""
+"""Digits of a digest that are shown."""
 
 
 def facts(audit: Audit) -> list[Fact]:
-    """Return the task, the settings, the command, the versions and the machine; what is known of
-    them.
-    """
+    """Return the known facts about the task, the settings, the command, the versions and the
+    machine."""
     asked = audit.spec.get("sections")
     sections = [spec_label(each) for each in asked] if isinstance(asked, list) else []
     told = [
@@ -30,7 +29,7 @@ def facts(audit: Audit) -> list[Fact]:
 
 
 def run_lines(audit: Audit) -> list[tuple[str, str, str, str]]:
-    """Return a line for each run: rule, seed, score and the beginning of its weights' digest."""
+    """Return a line for each run: rule, seed, score and the start of its weights' digest."""
     scores = ScoreFormat.of(audit.task)
     return [
         (label(run.rule), str(run.seed), scores.full(run.score), run.digest[:DIGITS])
@@ -39,7 +38,7 @@ def run_lines(audit: Audit) -> list[tuple[str, str, str, str]]:
 
 
 def sayings(audit: Audit, section: str) -> list[tuple[str, str]]:
-    """Return what a section says of each run, and of each two."""
+    """Return a section's sentences on each run and each pair of runs."""
     told = [
         (f"{label(run.rule)}, seed {run.seed}", said)
         for run in audit.runs

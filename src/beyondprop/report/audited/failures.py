@@ -1,4 +1,4 @@
-"""Why sections have no answer: each reason once, with the runs that it holds for."""
+"""Why sections have no result: each reason once, with its runs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from beyondprop.report.text import label, plural
 
 @dataclass(frozen=True)
 class Failure:
-    """A reason, and where it holds.
+    """A reason with its runs.
 
     Attributes:
-        reason: As the section gives it.
-        where: How many runs it holds for, in words.
-        names: Of these runs, or pairs of runs.
+        reason: The reason in the section's words.
+        where: The number of runs that it applies to, in words.
+        names: The names of these runs, or pairs of runs.
     """
 
     reason: str
@@ -24,7 +24,7 @@ class Failure:
 
 
 def failures(audit: Audit, section: str) -> list[Failure]:
-    """Return why a section has no answer of some runs, or of some pairs of runs."""
+    """Return why a section has no result for some runs, or pairs of runs."""
     alone: dict[str, list[str]] = {}
     for run in audit.runs:
         if section in run.failed:

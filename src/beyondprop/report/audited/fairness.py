@@ -1,4 +1,4 @@
-"""What pictures of fairness are drawn of."""
+"""The data for figures of fairness."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RATES = {
     "false_positive_rate": "of those truly not favourable",
     "accuracy": "judged rightly",
 }
-"""The rates that are drawn, as panels head them."""
+"""The headings of panels by rate."""
 PARITY, ODDS = "demographic_parity_difference", "equalized_odds_difference"
 APART = {
     PARITY: "Demographic parity difference",
@@ -22,18 +22,18 @@ APART = {
     "accuracy_difference": "Accuracy difference",
     "calibration_error_difference": "Calibration error difference",
 }
-"""Differences between groups, as tables head them."""
+"""The headings of tables by difference between groups."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """People of one group.
+    """The people of one group.
 
     Attributes:
-        name: Of the group.
-        samples: How many there are.
-        rates: By name; without those that are not defined.
-        intervals: Of the rates, over test samples; without those that are not known.
+        name: The name of the group.
+        samples: The number of samples.
+        rates: The rates by name, without undefined ones.
+        intervals: The intervals of the rates over test samples, without unknown ones.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Attribute:
     """A protected attribute.
 
     Attributes:
-        groups: In their order.
-        left_out: Names of those with too few samples to count.
-        differences: Between groups, by name; without those that are not defined.
-        in_data: How far apart the groups are in the data themselves.
-        worst: The group that is treated worst, by rate.
+        groups: The groups in their order.
+        left_out: The names of groups with too few samples.
+        differences: The differences between groups by name, without undefined ones.
+        in_data: The difference between the groups in the data themselves.
+        worst: The group with the worst value of each rate.
     """
 
     groups: tuple[Group, ...]
@@ -68,11 +68,11 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Fairness:
-    """Who is treated how.
+    """The treatment of groups by a model.
 
     Attributes:
         favourable: The class that is good for a person.
-        attributes: By name.
+        attributes: The protected attributes by name.
     """
 
     favourable: str
@@ -80,7 +80,7 @@ class Fairness:
 
 
 def read_fairness(answer: Mapping[str, Any]) -> Fairness:
-    """Return what an answer says; raises one of `read.UNREADABLE` where it is damaged."""
+    """Return the data of a result; raises one of `read.UNREADABLE` if it is damaged."""
     attributes = mapped(answer["attributes"])
     return Fairness(
         favourable=str(answer["favourable"]),
@@ -89,7 +89,7 @@ def read_fairness(answer: Mapping[str, Any]) -> Fairness:
 
 
 def figures_of(found: Fairness) -> dict[str, float | None]:
-    """Return the differences between groups by a key of each attribute and difference."""
+    """Return the differences between groups by the keys of attributes and differences."""
     return {
         key_of(name, difference): value
         for name, each in found.attributes.items()

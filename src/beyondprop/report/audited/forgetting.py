@@ -1,4 +1,4 @@
-"""What pictures of forgetting are drawn of."""
+"""The data for figures of forgetting."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from beyondprop.report.audited.values import listed, needed, reals
 
 @dataclass(frozen=True)
 class Forgetting:
-    """Scores while experiences are learned in turn.
+    """Scores while experiences are learned one after another.
 
     Attributes:
-        stream: What is learned in turn.
-        experiences: Their names.
-        rows: ``rows[i][j]`` is the score on experience j when i has been learned.
+        stream: The stream of experiences.
+        experiences: The names of the experiences.
+        rows: ``rows[i][j]`` is the score on experience j after learning experience i.
         average: The mean of the last row.
-        floor: The score of a model that knows the last experience alone.
-        ceiling: The score where all is learned at once.
+        floor: The score of a model that learned only the last experience.
+        ceiling: The score of a model that learned all experiences together.
     """
 
     stream: str
@@ -31,7 +31,7 @@ class Forgetting:
 
 
 def read_forgetting(answer: Mapping[str, Any]) -> Forgetting:
-    """Return what an answer says; raises one of `read.UNREADABLE` where it is damaged."""
+    """Return the data of a result; raises one of `read.UNREADABLE` if it is damaged."""
     names = tuple(str(each) for each in listed(answer["experiences"]))
     rows = tuple(reals(row, len(names)) for row in listed(answer["rows"]))
     if len(rows) != len(names) or len(names) < 2:

@@ -1,4 +1,4 @@
-"""What an audit found, in one sentence, and the sentences under it."""
+"""The findings of an audit, in a headline and a summary."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from beyondprop.report.text import listing, plural
 
 
 def headline(audit: Audit) -> str:
-    """Return the finding in one sentence: where rules differ significantly from backprop, with no
-    claim whose interval holds its opposite.
+    """Return the finding in one sentence: where rules differ significantly from backprop, without
+    claims whose interval contains the opposite.
     """
     name, rules, seeds = audit.task.name, audit.rules, len(audit.seeds)
     if BACKPROP not in rules:
@@ -36,7 +36,7 @@ def headline(audit: Audit) -> str:
 
 
 def _rules(apart: Sequence[str], others: int) -> str:
-    """Return which rules differ significantly."""
+    """Return in words how many rules differ significantly."""
     if not apart:
         return "no rule differs significantly"
     if len(apart) == others > 2:
@@ -46,7 +46,7 @@ def _rules(apart: Sequence[str], others: int) -> str:
 
 
 def summary(audit: Audit) -> list[str]:
-    """Return the sentences under the headline: what was done, and how to read a verdict."""
+    """Return the sentences under the headline: the runs, and how to read a verdict."""
     seeds = listing([str(seed) for seed in audit.seeds])
     told = [
         f"{plural(len(audit.sections), 'section')} of {plural(len(audit.runs), 'run')}:"

@@ -1,4 +1,4 @@
-"""The figures that sum up a section: their names, their formats and how they are compared."""
+"""The main figures of a section: their names, their formats and their comparison."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Measure:
     """A figure of runs.
 
     Attributes:
-        title: To begin a sentence.
-        key: Of the figure.
-        form: A format of Python's for it.
-        resolution: The step by which it differs at least, as of `paired`.
+        title: The start of a sentence on it.
+        key: The key of the figure.
+        form: The Python format of the figure.
+        resolution: The smallest possible difference, as in `paired`.
     """
 
     title: str
@@ -32,18 +32,18 @@ class Measure:
     resolution: float = 0.0
 
     def text(self, value: float) -> str:
-        """Return a figure, or a difference, as tables have it."""
+        """Return a figure, or a difference, as text for tables."""
         return minus(f"{value:{self.form}}")
 
     def signed(self, value: float) -> str:
-        """Return a difference with its sign; a rounded zero has none."""
+        """Return a difference with its sign; a rounded zero has no sign."""
         text = self.text(value)
         return f"+{text}" if value > 0 and any(digit in text for digit in "123456789") else text
 
 
 def measures_of(audit: Audit, section: Asked) -> list[Measure]:
-    """Return by which figures a section is summed up: one or two, or for fairness one for each
-    attribute; of a section that is not known here its first column.
+    """Return the main figures of a section: one or two, or one per attribute for fairness; for a
+    section that is unknown here, its first column.
     """
     if section.name in KNOWN:
         return KNOWN[section.name](audit)

@@ -1,4 +1,4 @@
-"""What pictures of minima are drawn of."""
+"""The data for figures of minima."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from beyondprop.report.audited.values import listed, mapped, needed, real, reals
 
 @dataclass(frozen=True)
 class Minimum:
-    """The loss around where training has ended.
+    """The loss around the end of training.
 
     Attributes:
-        largest: Eigenvalues of the Hessian, falling.
+        largest: The largest eigenvalues of the Hessian, in decreasing order.
         smallest: Its smallest eigenvalue.
-        line: Loss by place along a random direction.
-        places: Of the grid, along each of two directions.
-        plane: Its losses, row by row.
+        line: The losses by position along a random direction.
+        places: The positions of the grid along each of two directions.
+        plane: The losses on the grid, row by row.
     """
 
     largest: tuple[float | None, ...]
@@ -30,7 +30,7 @@ class Minimum:
 
 @dataclass(frozen=True)
 class Path:
-    """Losses between two networks, with the barrier above both ends."""
+    """The losses between two networks, with the barrier above both ends."""
 
     losses: tuple[float | None, ...]
     barrier: float | None
@@ -41,11 +41,11 @@ class Connection:
     """The straight line between the weights of two networks.
 
     Attributes:
-        places: From 0, the first, to 1.
-        plain: Between the weights as they are.
-        matched: With the second network's units in the order that suits the first; None where they
-            can't be matched.
-        unmatched: Why not, or nothing.
+        places: The positions, from 0, the first network, to 1.
+        plain: The path between the unchanged weights.
+        matched: The path after the second network's units were permuted to match the first; None if
+            they can't be matched.
+        unmatched: The reason for that, or empty.
     """
 
     places: tuple[float, ...]
@@ -55,7 +55,7 @@ class Connection:
 
 
 def read_minimum(answer: Mapping[str, Any]) -> Minimum:
-    """Return what an answer says; raises one of `read.UNREADABLE` where it is damaged."""
+    """Return the data of a result; raises one of `read.UNREADABLE` if it is damaged."""
     bent, around = mapped(answer["curvature"]), mapped(answer["landscape"])
     line, plane = mapped(around["line"]), mapped(around["plane"])
     along = _places(line["places"])
@@ -73,7 +73,7 @@ def read_minimum(answer: Mapping[str, Any]) -> Minimum:
 
 
 def read_connection(answer: Mapping[str, Any]) -> Connection:
-    """Return what is said of two runs; raises one of `read.UNREADABLE` where it is damaged."""
+    """Return the data of two runs; raises one of `read.UNREADABLE` if it is damaged."""
     places = _places(answer["places"])
     matched = answer.get("matched")
     return Connection(

@@ -1,4 +1,4 @@
-"""What must be said of a section beside its verdict."""
+"""Notes on a section in addition to its verdict."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ WORST = "selection_rate"
 
 
 def notes(audit: Audit, section: str) -> list[str]:
-    """Return sentences on what a section's verdict leaves open."""
+    """Return sentences on questions that a section's verdict leaves open."""
     return NOTES[section](audit) if section in NOTES else []
 
 
 def warnings(audit: Audit, section: str) -> list[str]:
-    """Return warnings about figures that mislead."""
+    """Return warnings about misleading figures."""
     return masked(audit) if section == "robustness" else []
 
 
 def above_the_floor(audit: Audit) -> list[str]:
-    """Return which rules know more at the end than the last experience; paired by seed, after Holm
-    over the rules.
+    """Return which rules remember more at the end than the last experience; paired by seed, with
+    Holm's correction over the rules.
     """
     found = audit.answers(Forgetting)
     if max(map(len, found.values()), default=0) < 2:
@@ -60,7 +60,7 @@ def _told_above(found: Mapping[str, Sequence[Forgetting]], step: float) -> set[s
 
 
 def masked(audit: Audit) -> list[str]:
-    """Return a sentence where gradients hide how easily models are fooled."""
+    """Return a warning if masked gradients hide how easily models are fooled."""
     found = audit.answers(Robustness)
     told = [
         f"{title(rule)} ({count} of {plural(len(own), 'run')})"
@@ -77,8 +77,8 @@ def masked(audit: Audit) -> list[str]:
 
 
 def who_fares_worst(audit: Audit) -> list[str]:
-    """Return which group each rule puts least often into the favourable class, and how far apart
-    the groups are in the data.
+    """Return the group that each rule puts least often into the favourable class, and by how much
+    the groups differ in the data.
     """
     found = audit.answers(Fairness)
     names = dict.fromkeys(n for own in found.values() for each in own for n in each.attributes)
@@ -97,7 +97,7 @@ def who_fares_worst(audit: Audit) -> list[str]:
 
 
 def _worst(of: Mapping[str, Sequence[Attribute]]) -> str:
-    """Return the group that fares worst, once where it is the same of all runs."""
+    """Return the group with the worst rate, once if it is the same for all runs."""
     by_rule: dict[str, dict[str, int]] = {}
     for rule, own in of.items():
         counts: dict[str, int] = {}

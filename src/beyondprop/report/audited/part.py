@@ -1,4 +1,4 @@
-"""What the template of an audit is given."""
+"""The values for the template of an audit."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ PICTURES: dict[str, Draw] = {
     "minima": minima.pictures,
     "calibration": calibration.pictures,
 }
-"""How answers are drawn; other sections have a table alone."""
+"""Functions that draw the results; other sections have only a table."""
 
 
 def audited_part(audit: Audit, drawn: Mapping[str, Style], prefix: str) -> dict[str, Any]:
-    """Return what the template is given for one audit.
+    """Return the template's values for one audit.
 
     Args:
-        audit: It.
+        audit: The audit.
         drawn: The style of each rule of the page.
         prefix: The id of its part of the page.
     """
@@ -65,7 +65,7 @@ def audited_part(audit: Audit, drawn: Mapping[str, Style], prefix: str) -> dict[
 def section_part(
     audit: Audit, section: Asked, drawn: Mapping[str, Style], prefix: str
 ) -> dict[str, Any]:
-    """Return what the template is given for one section."""
+    """Return the template's values for one section."""
     known = any(section.name in run.figures for run in audit.runs)
     draw = PICTURES.get(section.name)
     return {

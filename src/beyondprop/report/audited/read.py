@@ -1,4 +1,4 @@
-"""Reading the record of an audit: checked once, here, so that the rest need not."""
+"""Reading and checking the record of an audit."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ READERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "minima": read_minimum,
     "calibration": read_calibration,
 }
-"""What is read of an answer, for pictures; other sections have a table and no pictures."""
+"""Functions that read a result for figures; other sections have a table and no figures."""
 BESIDE: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "explanations": read_agreement,
     "minima": read_connection,
 }
-"""The same of what is said of two runs."""
+"""Functions that read the result of two runs."""
 
 
 def read_audit(record: Mapping[str, Any], source: str = "the record") -> Audit:
     """Return an audit from its JSON record.
 
     Raises:
-        UserError: It is none, or damaged.
+        UserError: `record` is not such a record, or is damaged.
     """
     expect(record, KIND, source, SCHEMAS, TITLE)
     try:
@@ -101,12 +101,12 @@ def _figures(section: Asked, answer: Mapping[str, Any]) -> dict[str, float | Non
 
 
 def _more(shown: Any) -> dict[str, float | None]:
-    """Return figures that a section's columns can't name beforehand."""
+    """Return figures whose names depend on the run, in addition to a section's columns."""
     return figures_of(shown) if isinstance(shown, Fairness) else {}
 
 
 def section_of(label: str) -> str:
-    """Return the section that a label names, which has its arguments too."""
+    """Return the section in a label, which may also have arguments."""
     words = re.findall(r"[\w.:-]+", label)
     return next((word for word in words if word in READERS), label)
 

@@ -1,4 +1,4 @@
-"""What a report needs of an audit."""
+"""The parts of an audit that a report uses."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Asked:
-    """A section.
+    """A section of an audit.
 
     Attributes:
         name: Its short name.
-        question: As the report asks it.
-        columns: Figures of an answer that tables show.
+        question: The question in the report.
+        columns: The figures of a result that tables show.
     """
 
     name: str
@@ -30,17 +30,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class OfRun:
-    """What the sections say of one run; each by the section's name.
+    """The results of one run, by the section's name.
 
     Attributes:
-        rule: That trained it.
-        seed: Of the run.
-        digest: Of its weights.
-        score: On test data.
-        figures: By their keys, with a dot before each deeper one.
-        shown: What pictures are drawn of; see `read.READERS`.
-        verdicts: One sentence each.
-        failed: Why there is no answer.
+        rule: The rule that trained it.
+        seed: The seed of the run.
+        digest: The digest of its weights.
+        score: The score on test data.
+        figures: The figures by key; a dot separates the levels of a key.
+        shown: The data for figures; see `read.READERS`.
+        verdicts: The verdicts, one sentence each.
+        failed: The reasons for missing results.
     """
 
     rule: str
@@ -54,21 +54,21 @@ class OfRun:
 
     @property
     def name(self) -> str:
-        """As records name it."""
+        """The run's name in records."""
         return f"{self.rule}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class OfTwo:
-    """What a section says of two runs.
+    """The result of a section for two runs.
 
     Attributes:
-        section: Its name.
-        first: The one run; both are of one seed, or of one rule.
-        second: The other.
-        shown: What pictures are drawn of; None where there is nothing to draw.
-        verdict: One sentence, or nothing.
-        failed: Why there is no answer, or nothing.
+        section: The name of the section.
+        first: The first run; both runs have the same seed, or the same rule.
+        second: The second run.
+        shown: The data for figures; None if there are none.
+        verdict: The verdict in one sentence, or empty.
+        failed: The reason for a missing result, or empty.
     """
 
     section: str
@@ -80,7 +80,7 @@ class OfTwo:
 
     @property
     def name(self) -> str:
-        """As people read it."""
+        """The names of both runs as people read them."""
         return f"{self.first.name} beside {self.second.name}"
 
 
@@ -89,12 +89,12 @@ class Audit:
     """An audit of trained runs.
 
     Attributes:
-        task: That they were trained on.
-        sections: In their order.
-        runs: In their order.
-        beside: What is said of two of them.
+        task: The task of the runs.
+        sections: The sections in their order.
+        runs: The runs in their order.
+        beside: The results for pairs of runs.
         spec: All settings.
-        provenance: Where the record comes from.
+        provenance: The origin of the record.
     """
 
     task: TaskFacts
@@ -106,12 +106,12 @@ class Audit:
 
     @property
     def rules(self) -> list[str]:
-        """Their names, in the order of the runs."""
+        """The names of the rules, in the order of the runs."""
         return list(dict.fromkeys(run.rule for run in self.runs))
 
     @property
     def seeds(self) -> list[int]:
-        """Of all runs, rising."""
+        """The seeds of all runs, in increasing order."""
         return sorted({run.seed for run in self.runs})
 
     def of(self, rule: str) -> list[OfRun]:
@@ -119,7 +119,7 @@ class Audit:
         return [run for run in self.runs if run.rule == rule]
 
     def answers(self, kind: type[T]) -> dict[str, list[T]]:
-        """Return the answers of a kind of each rule that has one, in the order of its runs."""
+        """Return the results of one type by rule, in the order of its runs."""
         found = {
             rule: [
                 each for run in self.of(rule) for each in run.shown.values() if type(each) is kind
@@ -129,11 +129,11 @@ class Audit:
         return {rule: each for rule, each in found.items() if each}
 
     def pairs(self, kind: type[T]) -> list[tuple[OfTwo, T]]:
-        """Return what is said of two runs, of a kind."""
+        """Return the results of one type for pairs of runs."""
         return [(each, each.shown) for each in self.beside if type(each.shown) is kind]
 
     def first_seeds(self, kind: type[T]) -> dict[str, int]:
-        """Return for each rule the seed of the first answer of a kind."""
+        """Return, by rule, the seed of the first result of one type."""
         return {
             rule: next(
                 run.seed
@@ -146,12 +146,12 @@ class Audit:
 
 
 def title(rule: str) -> str:
-    """Return a rule's name for sentences: without a comma, which parts the names of a list."""
+    """Return a rule's name for sentences: without commas, which separate the names of a list."""
     name, _, task = label(rule).partition(", ")
     return f"{label(name)} ({task})" if task else name
 
 
 def figures_of(runs: Sequence[OfRun], section: str, key: str) -> dict[int, float]:
-    """Return a figure of runs by seed; those without are left out."""
+    """Return a figure of runs by seed; runs without it are left out."""
     found = {run.seed: run.figures.get(section, {}).get(key) for run in runs}
     return {seed: value for seed, value in found.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What pictures of robustness are drawn of."""
+"""The data for figures of robustness."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from beyondprop.report.audited.values import count, listed, mapped, needed, shar
 
 @dataclass(frozen=True)
 class Damage:
-    """A corruption.
+    """The accuracies under one corruption.
 
     Attributes:
-        name: Of the kind.
-        unit: What a strength is.
-        accuracies: By strength, in the order from weak to strong.
+        name: The kind of corruption.
+        unit: The unit of the strength.
+        accuracies: The accuracies by strength, from weak to strong.
     """
 
     name: str
@@ -29,13 +29,13 @@ class Robustness:
     """Accuracy under attacks and corruptions.
 
     Attributes:
-        samples: That were asked.
-        curve: Accuracy under the attack by gradients, by ε.
-        epsilon: At which the other attacks run.
-        attacks: Accuracy by the attack's name, at that ε.
-        masked: Whether gradients hide how the model is fooled.
-        hidden: How many samples fall to the attack without gradients alone.
-        corruptions: In their order.
+        samples: The number of samples.
+        curve: The accuracy under the gradient attack by ε.
+        epsilon: The ε of the other attacks.
+        attacks: The accuracy by the attack's name at that ε.
+        masked: Whether the gradients are masked, so that gradient attacks overstate the robustness.
+        hidden: The number of samples that only the attack without gradients fools.
+        corruptions: The corruptions in their order.
     """
 
     samples: int
@@ -48,7 +48,7 @@ class Robustness:
 
 
 def read_robustness(answer: Mapping[str, Any]) -> Robustness:
-    """Return what an answer says; raises one of `read.UNREADABLE` where it is damaged."""
+    """Return the data of a result; raises one of `read.UNREADABLE` if it is damaged."""
     curve = {needed(each["epsilon"]): share(each["accuracy"]) for each in listed(answer["curve"])}
     if not curve:
         raise ValueError("the curve has no points")

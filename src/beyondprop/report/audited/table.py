@@ -1,4 +1,4 @@
-"""The table of a section: rules and its figures."""
+"""The table of a section: rules and their figures."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Figures:
     """A line for each rule, with a cell for each heading.
 
     Attributes:
-        headings: Behind the rule's.
-        lines: The rule's key and name, and its cells.
-        caption: What the columns are.
+        headings: The headings after that of the rule.
+        lines: The rule's key and name with its cells.
+        caption: The caption.
     """
 
     headings: tuple[str, ...]
@@ -28,7 +28,7 @@ class Figures:
 
 
 def table_of(audit: Audit, section: Asked) -> Figures | None:
-    """Return the means over seeds of a section's figures, with half of their intervals; None where
+    """Return the means over seeds of a section's figures, with half of their intervals; None if
     there are none.
     """
     columns = [*section.columns, *further(audit, section)]
@@ -44,7 +44,7 @@ def table_of(audit: Audit, section: Asked) -> Figures | None:
 
 
 def further(audit: Audit, section: Asked) -> list[Column]:
-    """Return columns that a section can't name beforehand: differences by attribute."""
+    """Return columns whose names depend on the run: differences by attribute."""
     if section.name != "fairness":
         return []
     found = [each for of in audit.answers(Fairness).values() for each in of]
@@ -73,7 +73,7 @@ def _cells(audit: Audit, section: Asked, rule: str, columns: list[Column]) -> tu
 
 
 def _percent(text: str, unit: str) -> str:
-    """Return a mean with its unit behind it, before the half of its interval."""
+    """Return a mean with its unit after it, before the half of its interval."""
     value, sign, half = text.partition(" ± ")
     return text if text == ABSENT else f"{value}{unit}{sign}{half}"
 
@@ -87,7 +87,7 @@ def _caption(audit: Audit, section: Asked, columns: list[Column]) -> str:
 
 
 def _uneven(audit: Audit, section: Asked) -> list[str]:
-    """Return which rules have fewer seeds than others."""
+    """Return which rules have fewer seeds than others, in words."""
     counts = {
         rule: sum(section.name in run.figures for run in audit.of(rule)) for rule in audit.rules
     }

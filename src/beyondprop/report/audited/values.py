@@ -1,4 +1,4 @@
-"""Reading the values of an answer: numbers, spans and grids, checked once."""
+"""Reading and checking the values of a result: numbers, intervals and grids."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Span = tuple[float, float]
 """The lower and the upper end of an interval."""
 
 LARGEST = 1e30
-"""Numbers beyond it are drawn as none: no axis holds them."""
+"""Larger numbers are treated as missing: no axis can show them."""
 ROUNDING = 1e-6
-"""How far rounding may take a share beyond 0 or 1."""
+"""How far rounding may move a share below 0 or above 1."""
 
 
 def real(value: Any) -> float | None:
-    """Return a number; None where it is null, or no axis holds it.
+    """Return a number; None if it is null or too large for an axis.
 
     Raises:
-        TypeError: It is a text or a container.
+        TypeError: It is a string or a container.
     """
     if isinstance(value, str | bool):
         raise TypeError(f"{value!r} is not a number")
@@ -30,7 +30,7 @@ def real(value: Any) -> float | None:
 
 
 def needed(value: Any) -> float:
-    """Return a number that must be there.
+    """Return a number that must not be null.
 
     Raises:
         ValueError: It is null.
@@ -45,7 +45,7 @@ def share(value: Any) -> float:
     """Return a number from 0 to 1.
 
     Raises:
-        ValueError: It is null, or lies beyond.
+        ValueError: It is null or out of range.
     """
     found = needed(value)
     if not -ROUNDING <= found <= 1 + ROUNDING:
@@ -54,10 +54,10 @@ def share(value: Any) -> float:
 
 
 def count(value: Any) -> int:
-    """Return a whole number, not below 0.
+    """Return a whole number of at least 0.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not such a number.
     """
     found = needed(value)
     if found < 0 or found != math.floor(found):
@@ -66,10 +66,10 @@ def count(value: Any) -> int:
 
 
 def span(value: Any) -> Span | None:
-    """Return an interval; None where it is null, or an end is.
+    """Return an interval; None if it or one of its ends is null.
 
     Raises:
-        ValueError: It has not two ends.
+        ValueError: It does not have two ends.
     """
     if value is None:
         return None
@@ -78,10 +78,10 @@ def span(value: Any) -> Span | None:
 
 
 def listed(value: Any) -> Sequence[Any]:
-    """Return a list of a record, which no text is.
+    """Return a list of a record; a string is not a list.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is not a list.
     """
     if not isinstance(value, list | tuple):
         raise TypeError(f"{type(value).__name__} in place of a list")
@@ -92,7 +92,7 @@ def mapped(value: Any) -> Mapping[str, Any]:
     """Return a mapping of a record.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is not a mapping.
     """
     if not isinstance(value, Mapping):
         raise TypeError(f"{type(value).__name__} in place of a mapping")
@@ -103,11 +103,11 @@ def reals(value: Any, size: int | None = None) -> tuple[float | None, ...]:
     """Return a list of numbers that may be null.
 
     Args:
-        value: As the record has it.
-        size: How many there must be, if that is known.
+        value: The value in the record.
+        size: The required length, if known.
 
     Raises:
-        ValueError: There are none, or not so many.
+        ValueError: The list is empty, or has another length.
     """
     found = tuple(real(each) for each in listed(value))
     if not found or (size is not None and len(found) != size):
@@ -116,7 +116,7 @@ def reals(value: Any, size: int | None = None) -> tuple[float | None, ...]:
 
 
 def shares(value: Any, size: int | None = None) -> tuple[float, ...]:
-    """Return a list of shares; raises as `share` and `reals` do."""
+    """Return a list of shares; raises the same errors as `share` and `reals`."""
     found = tuple(share(each) for each in listed(value))
     if not found or (size is not None and len(found) != size):
         raise ValueError("the number of shares is wrong")
@@ -124,5 +124,5 @@ def shares(value: Any, size: int | None = None) -> tuple[float, ...]:
 
 
 def plotted(values: Sequence[float | None]) -> list[float]:
-    """Return numbers for a line, which is broken where there is none."""
+    """Return numbers for a line, with gaps for missing ones."""
     return [math.nan if each is None else each for each in values]

@@ -1,6 +1,6 @@
-"""The verdict of a section over all rules: one sentence, made from its figures.
+"""The verdict of a section over all rules, in one sentence from its figures.
 
-Rules are paired with backprop by seed. A difference is significant where Student's paired test
+Rules are paired with backprop by seed. A difference is significant if Student's paired t-test
 finds it after Holm's correction over all rules and figures of the section, and its interval
 excludes zero.
 """
@@ -20,25 +20,25 @@ from beyondprop.report.records import BACKPROP
 from beyondprop.report.text import listing, plural
 
 NAMED = {ABOVE: 6, BELOW: 6}
-"""Rules of a verdict that are named one by one."""
+"""Most rules that are named one by one, by verdict."""
 FEWER = 3
-"""The same of the other verdicts."""
+"""The same for the other verdicts."""
 PAIRS = 6
-"""Pairs that are named one by one."""
+"""Most pairs that are named one by one."""
 
 Scores = Mapping[str, Mapping[int, float]]
-"""For each rule that has one a figure by seed."""
+"""A figure by rule and seed."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What is known of one figure of a section.
+    """The results for one figure of a section.
 
     Attributes:
         measure: The figure.
-        scores: Of each rule.
-        pairs: How rules differ, by their names; p-values are after Holm.
-        others: The rules that stand beside backprop; none where that has no figure.
+        scores: The scores by rule and seed.
+        pairs: The differences by pair of rules, with p-values after Holm's correction.
+        others: The rules that are compared with backprop; empty if backprop has no figure.
     """
 
     measure: Measure
@@ -47,7 +47,7 @@ class Found:
     others: tuple[str, ...]
 
     def grouped(self) -> dict[str, list[str]]:
-        """Return the rules of each verdict, beside backprop."""
+        """Return the rules by verdict, compared with backprop."""
         made: dict[str, list[str]] = {}
         for rule in self.others:
             made.setdefault(verdict(self.pairs.get((rule, BACKPROP))), []).append(rule)
@@ -55,7 +55,7 @@ class Found:
 
 
 def found_of(audit: Audit, section: Asked) -> list[Found]:
-    """Return what is known of each figure of a section that some run has."""
+    """Return the results for each figure of a section that some run has."""
     made = []
     for measure in measures_of(audit, section):
         scores = {
@@ -72,7 +72,7 @@ def found_of(audit: Audit, section: Asked) -> list[Found]:
 
 
 def _pairs(measure: Measure, scores: Scores) -> dict[tuple[str, str], Difference]:
-    """Return how each rule differs from backprop, or from every other where that is not there."""
+    """Return how each rule differs from backprop, or from all others if there is no backprop."""
     wanted = [(rule, BACKPROP) for rule in scores if rule != BACKPROP]
     if BACKPROP not in scores:
         wanted = list(combinations(scores, 2))
@@ -89,7 +89,7 @@ def _pairs(measure: Measure, scores: Scores) -> dict[tuple[str, str], Difference
 
 
 def _adjusted(made: Sequence[Found]) -> list[Found]:
-    """Return the same with p-values after Holm, over all pairs of all figures."""
+    """Return the same with Holm's correction of p-values over all pairs of all figures."""
     chances = {
         (f"{place}", f"{first}\n{second}"): pair.p
         for place, each in enumerate(made)
@@ -120,7 +120,7 @@ def line(audit: Audit, section: Asked) -> str:
 
 
 def _one(found: Found) -> str:
-    """Return what is known of one figure."""
+    """Return the clause on one figure."""
     start = f"{found.measure.title}: "
     if max(len(own) for own in found.scores.values()) == 1:
         return start + _means(found)
@@ -132,7 +132,7 @@ def _one(found: Found) -> str:
 
 
 def _count(found: Found) -> str:
-    """Return how many seeds there are, in brackets."""
+    """Return the number of seeds, in parentheses."""
     seeds = sorted({len(own) for own in found.scores.values()})
     return (
         f"({plural(seeds[0], 'seed')})" if len(seeds) == 1 else f"({seeds[0]} to {seeds[-1]} seeds)"
@@ -158,7 +158,7 @@ WORDS = {
     UNKNOWN: "not compared",
 }
 AMONG = {ABOVE: "is above", BELOW: "is below"}
-"""The same where a sentence names both rules."""
+"""The same for sentences that name both rules."""
 
 
 def _beside(found: Found) -> str:
@@ -172,7 +172,7 @@ def _beside(found: Found) -> str:
 
 
 def _rules(found: Found, key: str, rules: Sequence[str]) -> str:
-    """Return rules of one verdict, each with its difference; of many the ends of these."""
+    """Return the rules of one verdict with their differences; for many rules, only the range."""
     if len(rules) <= NAMED.get(key, FEWER):
         return listing([f"{title(rule)}{_by(found, (rule, BACKPROP))}" for rule in rules])
     named = listing([title(rule) for rule in rules])
@@ -187,7 +187,7 @@ def _rules(found: Found, key: str, rules: Sequence[str]) -> str:
 
 
 def _by(found: Found, names: tuple[str, str]) -> str:
-    """Return by how much two differ, with half of the interval, in brackets."""
+    """Return the difference of two rules with half of its interval, in parentheses."""
     if names not in found.pairs:
         return ""
     interval, measure = found.pairs[names].interval, found.measure
@@ -195,7 +195,7 @@ def _by(found: Found, names: tuple[str, str]) -> str:
 
 
 def _among(found: Found) -> str:
-    """Return which pairs differ significantly where backprop is not there."""
+    """Return which pairs differ significantly if there is no backprop."""
     told = [
         f"{title(first)} {AMONG[words]} {title(second)}{_by(found, (first, second))}"
         for (first, second), pair in found.pairs.items()
@@ -210,7 +210,7 @@ def _among(found: Found) -> str:
 
 
 def apart_from_backprop(audit: Audit) -> Iterator[tuple[Asked, list[str], bool]]:
-    """Yield of each section the rules that differ significantly from backprop in one of its
+    """Yield, for each section, the rules that differ significantly from backprop in one of its
     figures, and whether any could.
     """
     for section in audit.sections:

@@ -1,4 +1,4 @@
-"""How a distillation was made: the facts that a reader needs to judge it and to repeat it."""
+"""Facts about a distillation that a reader needs to judge it and to repeat it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from beyondprop.report.text import count, listing, share
 
 
 def facts(found: Distillation) -> list[Fact]:
-    """Return the task, the settings, the command, the versions and the machine; what is known of
-    them.
-    """
+    """Return the known facts about the task, the settings, the command, the versions and the
+    machine."""
     spec = found.spec
     told = [
         Fact("Task", found.task.name),
@@ -35,7 +34,7 @@ def facts(found: Distillation) -> list[Fact]:
 
 
 def _teacher(found: Distillation) -> str:
-    """Return how teachers are trained and what one costs."""
+    """Return how teachers are trained and the cost of one."""
     epochs = found.spec.get("teacher_epochs")
     trained = "backprop" + (f", epochs {label(epochs)}" if epochs is not None else "")
     operations = found.seeds[0].operations
@@ -44,7 +43,7 @@ def _teacher(found: Distillation) -> str:
 
 
 def _settings(found: Distillation, **names: str) -> str:
-    """Return some settings by their names for readers; what is left open is left out."""
+    """Return some settings by their names for readers, without unset ones."""
     known = {told: found.spec.get(name) for name, told in names.items()}
     if found.spec.get("batch_size") is not None:
         known["batch size"] = found.spec["batch_size"]

@@ -1,7 +1,7 @@
-"""Which differences of healed networks are real, budget by budget.
+"""Significant differences of healed networks, by budget.
 
-Scores are paired by seed: the healed network of a seed, its teacher, and the same network trained
-otherwise. A difference is real where Student's test of pairs tells it from none, after Holm over
+Scores are paired by seed: the healed network of a seed, its teacher, and the same network with
+other training. A difference is significant by Student's paired t-test, after Holm's correction over
 the pairs of its budget.
 """
 
@@ -17,13 +17,13 @@ from beyondprop.report.distilled.records import HEALED, MERGED, Distillation
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of the healed networks within one budget.
+    """The results of the healed networks within one budget.
 
     Attributes:
         budget: The share of operations that may be kept.
-        seeds: How many have an assembly within it.
-        differences: From the teacher and from every other way, by names as people read them.
-        unpaired: What is not compared, as a seed has no score of it.
+        seeds: The number of seeds with an assembly within it.
+        differences: From the teacher and from every other method, by names as people read them.
+        unpaired: The names that are not compared, because the score of a seed is missing.
     """
 
     budget: float
@@ -32,17 +32,17 @@ class Finding:
     unpaired: tuple[str, ...]
 
     def of(self, other: str) -> Difference | None:
-        """Return the difference from the teacher or another way; None where it is not known."""
+        """Return the difference from the teacher or another method; None if unknown."""
         return next((each for each in self.differences if each.second == other), None)
 
 
 def findings(found: Distillation) -> list[Finding]:
-    """Return what is known of each budget, in their order."""
+    """Return the results of each budget, in their order."""
     return [_finding(found, place) for place in range(len(found.budgets))]
 
 
 def scores_at(found: Distillation, place: int) -> dict[str, list[float | None]]:
-    """Return the scores within a budget of the teacher and of each way, one a seed that has an
+    """Return the scores of the teacher and of each method within a budget, one per seed with an
     assembly.
     """
     seeds = found.known(place)

@@ -1,4 +1,4 @@
-"""What a distillation found, in one sentence made from its numbers."""
+"""The finding of a distillation in one sentence."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from beyondprop.report.text import ScoreFormat, listing, plural, share
 END = "end-to-end training at equal computation"
 OTHERS = ("pruned", "scratch")
 CHARGES = {SHARED: "library shared", WHOLE: "library whole"}
-"""How the cost of a library that serves several budgets is counted for one."""
+"""How the cost of a library for several budgets is charged to one of them."""
 
 
 def headline(found: Distillation) -> str:
     """Return the finding in one sentence: healed networks compared with the teacher and end-to-end
-    training, with no claim whose interval holds its opposite.
+    training, without claims whose interval contains the opposite.
     """
     name, known = found.task.name, [each for each in findings(found) if each.seeds]
     if not known:
@@ -41,7 +41,7 @@ def headline(found: Distillation) -> str:
 def _end_to_end(
     found: Distillation, known: Sequence[Finding], scores: ScoreFormat
 ) -> dict[str, dict[str, list[str]]]:
-    """Return the verdicts on training end to end, once where both charges of a library agree."""
+    """Return the verdicts on end-to-end training, once if both charges of a library agree."""
     charges = {charge: found.ways[way] for way, charge in CHARGES.items() if way in found.ways}
     each = {name: _verdicts(known, name, scores) for name in charges.values()}
     agreed = len({tuple(verdict(one.of(name)) for one in known) for name in each}) == 1
@@ -58,14 +58,14 @@ def _end_to_end(
 def _better(
     found: Distillation, known: Sequence[Finding], scores: ScoreFormat
 ) -> dict[str, dict[str, list[str]]]:
-    """Return where other methods are better at equal computation, and nothing else."""
+    """Return the budgets where other methods are better at equal computation."""
     others = [name for way, name in found.ways.items() if way in OTHERS]
     verdicts = {name: _verdicts(known, name, scores).get(BELOW) for name in others}
     return {name: {BELOW: places} for name, places in verdicts.items() if places}
 
 
 def _verdicts(known: Sequence[Finding], other: str, scores: ScoreFormat) -> dict[str, list[str]]:
-    """Return each verdict with the budgets where it holds, and how large a real difference is."""
+    """Return each verdict with its budgets, and the size of a significant difference."""
     grouped: dict[str, list[str]] = {}
     for each in known:
         pair = each.of(other)
@@ -79,11 +79,11 @@ def _verdicts(known: Sequence[Finding], other: str, scores: ScoreFormat) -> dict
 
 
 def _clauses(beside: Mapping[str, Mapping[str, Sequence[str]]], limit: str) -> str:
-    """Return verdicts and where they hold; where that is everywhere alike it is said once.
+    """Return verdicts with their budgets; a verdict that is the same everywhere is written once.
 
     Args:
-        beside: What is compared with, each with its verdicts and the budgets of each.
-        limit: What budgets are shares of.
+        beside: What is compared with, each with its verdicts and their budgets.
+        limit: The quantity that budgets are shares of.
     """
     whole = [next(iter(verdicts.items())) for verdicts in beside.values() if len(verdicts) == 1]
     if len(whole) == len(beside) and len({tuple(places) for _, places in whole}) == 1:
@@ -94,14 +94,14 @@ def _clauses(beside: Mapping[str, Mapping[str, Sequence[str]]], limit: str) -> s
 
 
 def _clause(other: str, verdicts: Mapping[str, Sequence[str]]) -> str:
-    """Return the verdicts on one comparison, each with the budgets where it holds."""
+    """Return the verdicts on one comparison, each with its budgets."""
     (words, places), *rest = verdicts.items()
     clauses = [f"{words} {other} within {listing(places)}"]
     return ", and ".join(clauses + [f"{each} it within {listing(where)}" for each, where in rest])
 
 
 def _scores(found: Distillation) -> str:
-    """Return what is reached within each budget that has an assembly, of one seed."""
+    """Return the scores of one seed within each budget that has an assembly."""
     scores, reached = ScoreFormat.of(found.task), []
     for place, budget in enumerate(found.budgets):
         at = {name: of[0] for name, of in scores_at(found, place).items() if of}

@@ -1,4 +1,4 @@
-"""What the template of a distillation is given."""
+"""The values for the template of a distillation."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from beyondprop.report.figures import network
 
 
 def distilled_part(found: Distillation, prefix: str) -> dict[str, Any]:
-    """Return what the template is given for one distillation.
+    """Return the template's values for one distillation.
 
     Args:
-        found: It.
+        found: The distillation.
         prefix: The id of its part of the page.
     """
     return {

@@ -1,4 +1,4 @@
-"""What the picture of a distilled network shows, and how to read it."""
+"""The content of the picture of a distilled network, and its caption."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from beyondprop.report.text import listing, percent, plural, share
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a neighbourhood within a budget.
+    """The choice for a neighbourhood within a budget.
 
     Attributes:
-        name: The candidate's, or that of the teacher's piece.
-        share: Of the operations of the teacher's piece; None where that is not known.
-        figure: How far off it is; None of the teacher's piece.
-        hint: All that is known of it.
+        name: The name of the candidate, or of the teacher's piece.
+        share: Its share of the operations of the teacher's piece; None if unknown.
+        figure: Its error or its increase of the loss; None for the teacher's piece.
+        hint: All known figures.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A budget: how it is headed, and a cell for each neighbourhood; none where it failed."""
+    """A budget: its heading, and a cell for each neighbourhood; no cells if it failed."""
 
     title: str
     below: str
@@ -39,13 +39,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Picture:
-    """All columns, and what their bars and colours mean.
+    """All columns, with the meaning of their bars and colours.
 
     Attributes:
-        names: Of the neighbourhoods.
-        parts: The share of the whole teacher's operations that each has.
-        columns: One a budget.
-        alone: Whether colours are rises of the loss, not errors of pieces.
+        names: The names of the neighbourhoods.
+        parts: The share of the teacher's operations in each neighbourhood.
+        columns: One per budget.
+        alone: Whether colours show increases of the loss, instead of errors of pieces.
         most: The figure of the strongest colour.
     """
 
@@ -57,18 +57,18 @@ class Picture:
 
 
 def shown_seed(found: Distillation, place: int) -> OfSeed | None:
-    """Return the seed whose choice is shown: the first that has an assembly."""
+    """Return the seed whose choices are shown: the first that has an assembly."""
     return next(iter(found.known(place)), None)
 
 
 def by_rise(found: Distillation) -> bool:
-    """Whether every student's rise of the loss is known, by which assemblies are chosen."""
+    """Whether the increases of the loss, by which assemblies are chosen, are all known."""
     students = [one for each in found.seeds for of in each.students.values() for one in of.values()]
     return all(one.alone is not None for one in students)
 
 
 def picture_of(found: Distillation) -> Picture:
-    """Return what is drawn."""
+    """Return the picture of a distillation."""
     alone, first = by_rise(found), found.seeds[0]
     columns = tuple(_column(found, place, alone) for place in range(len(found.budgets)))
     figures = [cell.figure for column in columns for cell in column.cells]
@@ -117,7 +117,7 @@ def _cell(found: Distillation, place: int, seed: OfSeed, name: str, alone: bool)
 
 
 def caption(found: Distillation) -> str:
-    """Return how to read the picture, and which seed it shows."""
+    """Return how to read the picture, and its seed."""
     first = found.seeds[0]
     told = [
         "The network is drawn from its first neighbourhood down. Beside each name is its share of"
@@ -137,7 +137,7 @@ def caption(found: Distillation) -> str:
 
 
 def _seeds(found: Distillation) -> Iterator[str]:
-    """Yield within which budgets other seeds chose otherwise."""
+    """Yield a sentence on the budgets within which other seeds made other choices."""
     if len(found.seeds) == 1:
         return
     differing = []

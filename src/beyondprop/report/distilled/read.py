@@ -1,4 +1,4 @@
-"""Reading the record of a distillation: checked once, here, so that the rest need not."""
+"""Reading and checking the record of a distillation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_distillation(record: Mapping[str, Any], source: str = "the record") -> 
     """Return a distillation from its JSON record.
 
     Raises:
-        UserError: It is none, or damaged.
+        UserError: `record` is not such a record, or is damaged.
     """
     expect(record, KIND, source, SCHEMAS)
     try:
@@ -56,7 +56,7 @@ def _distillation(record: Mapping[str, Any]) -> Distillation:
 
 
 def _task(facts: Mapping[str, Any] | None, spec: Mapping[str, Any]) -> TaskFacts:
-    """Return the task; early records have its name alone."""
+    """Return the task; early records contain only its name."""
     return task_facts({"name": label(spec["task"])} if facts is None else facts)
 
 

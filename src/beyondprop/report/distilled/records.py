@@ -1,6 +1,6 @@
-"""What a report needs of a distillation.
+"""The parts of a distillation that a report uses.
 
-Every number of a record may be null, so every number here but a budget and a seed may be None.
+Every number of a record may be null, so every number here may be None, except budgets and seeds.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from beyondprop.report.records import TaskFacts
 
 MERGED, HEALED = "merged", "healed"
 SHARED, WHOLE = "end to end, shared", "end to end, whole"
-"""Ways that sentences are about, as records name them."""
+"""Methods that sentences mention, as records name them."""
 LABELLED = (HEALED, "pruned", "scratch")
-"""Ways that need labels, which drawn inputs do not have."""
+"""Methods that need labels, which random inputs do not have."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What a piece costs; the teacher's, or a student."""
+    """The cost of a piece: the teacher's, or a student."""
 
     parameters: float | None
     operations: float | None
@@ -33,10 +33,10 @@ class Student:
     """A trained candidate.
 
     Attributes:
-        cost: What it costs.
+        cost: Its cost.
         error: Its distance from the teacher's piece, on validation data.
-        alone: By how much the validation loss of the whole rises where it alone is put in.
-        steps: Of its training.
+        alone: The increase of the network's validation loss with only this student in place.
+        steps: The number of its training steps.
     """
 
     cost: Piece
@@ -47,9 +47,9 @@ class Student:
 
 @dataclass(frozen=True)
 class Way:
-    """What a whole network reaches, trained one way; `failed` says why it reaches nothing.
+    """The result of a network after one training method; `failed` gives the reason if it has none.
 
-    `edge` says whether the chosen learning rate lies at an end of those that were tried.
+    `edge` states whether the chosen learning rate is at an end of those tried.
     """
 
     score: float | None
@@ -62,14 +62,14 @@ class Way:
 
 @dataclass(frozen=True)
 class Assembly:
-    """What one seed has within one budget; `failed` says why there is nothing.
+    """The assembly of one seed within one budget; `failed` gives the reason if there is none.
 
     Attributes:
         budget: The share of the whole network's operations that may be kept.
-        failed: A reason, or nothing.
-        choice: Candidates by neighbourhood; one that is not named keeps the teacher's piece.
+        failed: A reason, or empty.
+        choice: Candidates by neighbourhood; neighbourhoods without one keep the teacher's piece.
         kept: The share of the operations that is kept.
-        ways: What the network reaches, by the way to train it.
+        ways: The results of the network by training method.
     """
 
     budget: float
@@ -81,15 +81,15 @@ class Assembly:
 
 @dataclass(frozen=True)
 class OfSeed:
-    """What one seed gave.
+    """The results of one seed.
 
     Attributes:
         seed: The seed.
-        score: Of the teacher, on test data.
-        operations: Of the whole teacher, for one sample.
-        pieces: What the teacher's pieces cost, by neighbourhood; empty in early records.
-        students: By neighbourhood and candidate.
-        assemblies: One a budget.
+        score: The teacher's score on test data.
+        operations: The operations of the complete teacher per sample.
+        pieces: The costs of the teacher's pieces by neighbourhood; empty in early records.
+        students: The students by neighbourhood and candidate.
+        assemblies: One per budget.
     """
 
     seed: int
@@ -102,14 +102,14 @@ class OfSeed:
 
 @dataclass(frozen=True)
 class Distillation:
-    """A network that was distilled piece by piece, from one seed or several.
+    """A network that was distilled piece by piece, with one or more seeds.
 
     Attributes:
         task: The task that the teacher was trained on.
         spec: All settings.
-        seeds: What each seed gave; every one has as many assemblies.
-        candidates: Labels of those that were asked for.
-        provenance: Where the record comes from.
+        seeds: The results of each seed; all have the same number of assemblies.
+        candidates: The labels of the requested candidates.
+        provenance: The origin of the record.
     """
 
     task: TaskFacts
@@ -125,20 +125,19 @@ class Distillation:
 
     @property
     def limit(self) -> str:
-        """What budgets are shares of, as people read it."""
+        """The quantity that budgets are shares of, as people read it."""
         return LIMITS[self.spec.get("limit", OPERATIONS)]
 
     @property
     def neighbourhoods(self) -> list[str]:
-        """Their names, in the order of the network."""
+        """The names of the neighbourhoods, in the order of the network."""
         return list(dict.fromkeys(name for each in self.seeds for name in each.students))
 
     @property
     def ways(self) -> dict[str, str]:
-        """How whole networks are trained, as records and as people name it.
+        """The training methods of whole networks, by their names in records.
 
-        A library that serves one budget is charged to it as a whole: the two ways to charge it are
-        one.
+        A library for one budget is charged to it in full, so its two charges are the same method.
         """
         named = {SHARED: "end to end (shared)", WHOLE: "end to end (whole)"}
         left_out = set() if self.spec.get("inputs") is None else set(LABELLED)
@@ -148,7 +147,7 @@ class Distillation:
 
     @property
     def result(self) -> str:
-        """The way that stands for what was put together: healed, or merged without labels."""
+        """The method whose result represents the assembly: healed, or merged without labels."""
         return HEALED if HEALED in self.ways else MERGED
 
     def known(self, place: int) -> list[OfSeed]:

@@ -1,4 +1,4 @@
-"""The table of students, every cell ready to be printed."""
+"""The table of students, with every cell as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from beyondprop.report.text import count, listing, minus, percent, share
 
 @dataclass(frozen=True)
 class StudentLine:
-    """A line of the table of students: means over seeds, with the range small beneath."""
+    """A line of the table of students: means over seeds, with the range as small text below."""
 
     neighbourhood: str
     candidate: str
@@ -38,7 +38,7 @@ def student_lines(found: Distillation) -> list[StudentLine]:
 
 
 def student_caption(found: Distillation) -> str:
-    """Return what the figures of students are."""
+    """Return the caption of the table of students."""
     told = [
         "Errors and loss increases are measured on validation data. Parameters and operations are"
         " relative to the teacher's piece, with the numbers themselves below."
@@ -70,7 +70,7 @@ def _student_line(found: Distillation, name: str, candidate: str) -> StudentLine
 
 
 def _over_seeds(values: Sequence[float | None], write: Callable[[float], str]) -> TableCell:
-    """Return a mean and, where values differ, their range."""
+    """Return a mean with its range if values differ."""
     known = [value for value in values if value is not None]
     if not known:
         return TableCell(ABSENT)
@@ -81,8 +81,8 @@ def _over_seeds(values: Sequence[float | None], write: Callable[[float], str]) -
 def _relative(
     made: Sequence[tuple[OfSeed, Student]], name: str, cost: Callable[[Piece], float | None]
 ) -> TableCell:
-    """Return a cost as the share of that of the teacher's piece; the cost itself beneath, or alone
-    where the piece's is not known.
+    """Return a cost relative to the teacher's piece, with the cost itself below; only the cost if
+    that of the piece is unknown.
     """
     absolute = _over_seeds([cost(student.cost) for _, student in made], count)
     shares = [
@@ -95,12 +95,12 @@ def _relative(
 
 
 def relative(part: float | None, whole: float | None) -> float | None:
-    """Return a share of something; None where either is not known, or there is nothing."""
+    """Return the ratio of a part to the whole; None if either is unknown or the whole is zero."""
     return None if part is None or not whole else part / whole
 
 
 def _chosen(found: Distillation, name: str, candidate: str) -> str:
-    """Return within which budgets a student is chosen, and from how many seeds."""
+    """Return within which budgets a student is chosen, with the number of seeds."""
     told = []
     for place, budget in enumerate(found.budgets):
         seeds = found.known(place)
@@ -112,7 +112,7 @@ def _chosen(found: Distillation, name: str, candidate: str) -> str:
 
 
 def absent(found: Distillation) -> list[str]:
-    """Return a sentence for each candidate of which some neighbourhood has no student."""
+    """Return a sentence for each candidate that lacks a student in some neighbourhood."""
     told = []
     for candidate in found.candidates:
         lacking = [
@@ -130,10 +130,10 @@ def absent(found: Distillation) -> list[str]:
 
 
 def figure(value: float, digits: int = 3) -> str:
-    """Return a number with a few digits."""
+    """Return a number with a few significant digits."""
     return minus(f"{value:#.{digits}g}".rstrip("."))
 
 
 def rise(value: float, digits: int = 3) -> str:
-    """Return a rise with its sign and a few digits; a fall has a minus."""
+    """Return an increase with its sign and a few significant digits; a decrease has a minus."""
     return minus(f"{value:+#.{digits}g}".rstrip("."))

@@ -1,4 +1,4 @@
-"""The sentences under the headline of a distillation, made from its numbers."""
+"""The sentences under the headline of a distillation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _teacher(found: Distillation) -> str:
 
 
 def told_apart(found: Distillation) -> Iterator[str]:
-    """Yield how the healed networks of each budget differ from others; nothing of one seed."""
+    """Yield sentences on the differences of each budget's healed networks; none for one seed."""
     scores, first = ScoreFormat.of(found.task), True
     for each in findings(found):
         if not each.differences:
@@ -46,7 +46,7 @@ def told_apart(found: Distillation) -> Iterator[str]:
 
 
 def failures(found: Distillation) -> Iterator[str]:
-    """Yield why there is no assembly within a budget, and why a way reached nothing."""
+    """Yield why there is no assembly within a budget, and why a method has no result."""
     for place, budget in enumerate(found.budgets):
         at = {each.seed: each.assemblies[place] for each in found.seeds}
         reasons = {seed: each.failed for seed, each in at.items() if each.failed}

@@ -1,4 +1,4 @@
-"""The tables of whole networks, every cell ready to be printed."""
+"""The tables of whole networks, with every cell as text."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class NetworkLine:
 
 
 def way_headings(found: Distillation) -> list[str]:
-    """Return the headings behind the budget's."""
+    """Return the headings after that of the budget."""
     return ["Operations kept", "Teacher", *map(capital, found.ways.values())]
 
 
 def way_lines(found: Distillation) -> list[tuple[str, list[TableCell]]]:
-    """Return for each budget what the teacher and every way reach, means over its seeds."""
+    """Return, by budget, the mean scores over seeds of the teacher and of every method."""
     return [
         (share(budget), [_kept(found, place), *_reached(found, place)])
         for place, budget in enumerate(found.budgets)
@@ -50,7 +50,7 @@ def _kept(found: Distillation, place: int) -> TableCell:
 
 
 def _reached(found: Distillation, place: int) -> Iterator[TableCell]:
-    """Yield the cells of the teacher and of every way; the mark where a rate lies at an end."""
+    """Yield the cells of the teacher and of every method; a mark shows a rate at an end."""
     edges = {
         name: any(
             way in (ways := each.assemblies[place].ways) and ways[way].edge
@@ -66,7 +66,7 @@ def _score(values: Sequence[float | None], scores: ScoreFormat, edge: bool) -> T
     known = [value for value in values if value is not None]
     if not values:
         return TableCell(ABSENT)
-    if len(known) < len(values):  # a mean over the others would hide it
+    if len(known) < len(values):  # a mean over the others would hide the failure
         return TableCell(ABSENT, (f"failed: {len(values) - len(known)} of {len(values)}",))
     spread = interval(known)
     small = () if spread is None else (f"± {scores.bare((spread[1] - spread[0]) / 2)}",)
@@ -74,7 +74,7 @@ def _score(values: Sequence[float | None], scores: ScoreFormat, edge: bool) -> T
 
 
 def way_caption(found: Distillation) -> str:
-    """Return what the figures of the table of ways are."""
+    """Return the caption of the table of methods."""
     told = [f"Test {found.task.metric} of whole networks."]
     if len(found.seeds) > 1:
         told.append("± is half of the 95% interval of the mean over seeds (Student's t).")
@@ -97,7 +97,7 @@ NETWORK_HEADINGS = ("Validation", "Learning rate", "Steps")
 
 
 def network_lines(found: Distillation) -> list[NetworkLine]:
-    """Return a line for each whole network, by budget, seed and way."""
+    """Return a line for each whole network, by budget, seed and method."""
     scores = ScoreFormat.of(found.task)
     return [
         NetworkLine(

@@ -1,4 +1,4 @@
-"""The figures of a comparison: inline SVG with a caption, or a sentence why there is none."""
+"""The figures of a comparison: inline SVG with a caption, or a reason why there is none."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from beyondprop.report.blocks import BlockTable
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One or more panels that show one thing, and what is told of every block.
+    """One or more panels on one topic, with a table of the blocks.
 
     Attributes:
         title: The heading.
-        caption: What is drawn and how to read it.
-        panels: SVG texts; empty where there is nothing to draw.
+        caption: How to read the figure.
+        panels: SVG texts; empty if there is nothing to draw.
         small: Whether the panels are small multiples, three side by side.
-        wide: Whether each panel takes the whole width.
-        keys: Of the rule that each panel shows, where it shows one alone.
+        wide: Whether each panel has the full width.
+        keys: The rule's key of each panel, if each shows a single rule.
         missing: Why there is nothing to draw.
-        table: The figures of the blocks.
-        words: Of which rules what was found, in words.
+        table: The table of the blocks.
+        words: Findings in words, with their rules.
     """
 
     title: str

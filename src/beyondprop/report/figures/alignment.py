@@ -1,4 +1,4 @@
-"""Alignment per block over time: how well a rule's update points along the true gradient."""
+"""Alignment by block over time: the cosine between a rule's update and the true gradient."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from beyondprop.report.text import (
 
 TITLE = "Alignment with the true gradient"
 WIDTH, HEIGHT = 300, 220
-# With more blocks than this only some lines are named.
+# With more blocks than this, only some lines are named.
 NAMED = 7
 # Longer names of blocks are cut.
 LENGTH = 14
-# Points of a line that are told.
+# Most points of a line with tooltips.
 MOST = 12
 
 
@@ -40,7 +40,7 @@ def alignment_over_time(
     """
     blocks = {row.rule: _blocks(comparison, row.rule) for row in comparison.rows}
     void = {row.rule: _void(comparison, row.rule) for row in comparison.rows}
-    # A rule whose hidden blocks learn nothing (frozen) has at most its last block: no panel.
+    # A rule whose hidden blocks do not learn (frozen) has at most its last block: no panel.
     drawn = {rule: curves for rule, curves in blocks.items() if len(curves) > 1}
     if len(drawn) > 1:
         drawn.pop(BACKPROP, None)
@@ -74,7 +74,7 @@ def _cosines(point: Point) -> Mapping[str, float | None]:
 
 
 def _void(comparison: Comparison, rule: str) -> list[int]:
-    """Return the epochs at which the alignment of a block is void in some run."""
+    """Return the epochs at which the alignment of a block is void in a run."""
     found = {
         point.epoch
         for run in comparison.finished(rule)
@@ -86,7 +86,7 @@ def _void(comparison: Comparison, rule: str) -> list[int]:
 
 
 def _broken(curve: Curve) -> tuple[list[int], list[float]]:
-    """Return the points of a line that is broken at the epochs without a value."""
+    """Return the points of a line with gaps at the epochs without a value."""
     epochs = list(range(curve.epochs[0], curve.epochs[-1] + 1))
     known = dict(zip(curve.epochs, curve.mean, strict=True))
     return epochs, [known.get(epoch, math.nan) for epoch in epochs]
@@ -109,7 +109,7 @@ def _panel(
         axes.plot(
             *_broken(curve),
             color=style.colour,
-            # The deeper the block, the fuller its colour.
+            # Deeper blocks have stronger colours.
             alpha=0.35 + 0.65 * i / (len(blocks) - 1),
             linewidth=1.8 if len(blocks) <= NAMED else 0.9,
             marker="o" if len(curve.epochs) == 1 else "",
@@ -145,7 +145,7 @@ def _points(curve: Curve) -> list[tuple[int, float]]:
 
 
 def _named(blocks: list[str]) -> list[str]:
-    """Return the blocks whose lines are named: all, or some that include the first and the last."""
+    """Return the blocks whose lines are named: all, or some, including the first and the last."""
     if len(blocks) <= NAMED:
         return blocks
     return [blocks[round(i * (len(blocks) - 1) / (NAMED - 1))] for i in range(NAMED)]

@@ -1,4 +1,4 @@
-"""Attention against correctness: the weights of modalities where each alone is right, or wrong."""
+"""Attention against correctness: the weights of modalities that alone are right or wrong."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 TITLE = "Weights where a modality is right, and where it is wrong"
 WIDTH, ROW = 400, 44
-"""Of a picture; of the room for each modality."""
+"""The width of a picture, and the height per modality."""
 APART = 0.15
-"""Of a row: how far weights where a modality is right lie above the middle, the others below."""
+"""Offset of the weights of right modalities above the middle of a row, and of wrong ones below."""
 LONGEST = 16
-"""Characters of a modality's name beside a picture."""
+"""Most characters of a modality's name next to a picture."""
 
 Weights = Mapping[str, Sequence[float]]
-"""Weights of each modality, one a seed that knows one."""
+"""Weights by modality, one per seed that has one."""
 
 
 def where_right(found: ModalComparison, styles: Mapping[str, Style], prefix: str) -> Exhibit | None:
     """Return the mean weight of each modality where it alone is right, and where it is wrong; None
-    where that is not known.
+    if that is unknown.
     """
     panels = []
     for i, method in enumerate(shown_methods(found)):
@@ -71,12 +71,12 @@ def sides(found: ModalComparison, method: str) -> tuple[Weights, Weights]:
 def named_panel(
     found: ModalComparison, method: str, height: int
 ) -> tuple[dict[str, str], Figure, Axes]:
-    """Return the modalities' names beside a method's picture, and the picture with room for them.
+    """Return the modalities' names next to a method's picture, and the picture with space for them.
 
     Args:
         found: The comparison.
-        method: Whose picture it is.
-        height: Of what is drawn, in pixels.
+        method: The method of the picture.
+        height: The height of the drawing in pixels.
     """
     names = {each: plain(shorten(each, LONGEST)) for each in found.modalities}
     right = 26 + max(map(text_width, names.values()))
@@ -91,7 +91,7 @@ def _panel(
     styles: Mapping[str, Style],
     name: str,
 ) -> str:
-    """Return the picture of one method: a row a modality."""
+    """Return the picture of one method: one row per modality."""
     right, wrong = weights
     count = len(found.modalities)
     names, figure, axes = named_panel(found, method, ROW * count)
@@ -124,8 +124,8 @@ def _panel(
 def _dumbbell(
     axes: Axes, place: float, right: Sequence[float], wrong: Sequence[float], colour: str
 ) -> None:
-    """Draw the weights of a modality: means as large points that a line joins, seeds as small
-    ones.
+    """Draw the weights of a modality: means as large points joined by a line, seeds as small
+    points.
     """
     drawn = ((right, place + APART, colour), (wrong, place - APART, PAGE))
     known = [(side, y, fill) for side, y, fill in drawn if side]

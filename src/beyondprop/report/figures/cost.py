@@ -1,4 +1,4 @@
-"""Score against cost: what a step's time and memory buy."""
+"""Score against cost: the test score by step time and memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WIDTH, HEIGHT = 400, 260
 
 
 def score_against_cost(comparison: Comparison, styles: Mapping[str, Style], prefix: str) -> Exhibit:
-    """Return the test score against every cost that was measured, all relative to backprop."""
+    """Return the test score against every measured cost, relative to backprop."""
     scores = ScoreFormat.of(comparison.task)
     title = f"{capital(scores.metric)} against cost"
     panels, missing = [], []
@@ -95,7 +95,7 @@ def _panel(
 
 
 def _tip(row: RuleRow, cost: Column, scores: ScoreFormat) -> str:
-    """Return what is told of a rule's point."""
+    """Return the tooltip of a rule's point."""
     spread = "" if row.spread is None else f" ± {scores.bare(row.spread)}"
     reached = f"{label(row.rule)}: {scores.full(row.score_mean)}{spread}"
     return f"{reached} at {ratio(row.number(cost.key))} the {cost.label} of backprop"

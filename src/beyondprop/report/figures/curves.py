@@ -59,13 +59,13 @@ def learning_curves(comparison: Comparison, styles: Mapping[str, Style], prefix:
 
 
 def _solved(comparison: Comparison, rule: str) -> bool:
-    """Whether all that finished of a rule was solved, so that its epochs mean nothing."""
+    """Whether all finished runs of a rule were solved, so that their epochs mean nothing."""
     runs = comparison.finished(rule)
     return bool(runs) and all(run.solved for run in runs)
 
 
 def _flat(curve: Curve, last: int) -> Curve:
-    """Return a curve that has its end's value at every epoch."""
+    """Return a curve with the final value at every epoch."""
     epochs = list(range(last + 1))
     means, lows, highs = ([each[-1]] * len(epochs) for each in (curve.mean, curve.low, curve.high))
     return Curve(epochs, means, lows, highs)
@@ -104,7 +104,7 @@ def _panel(
         with of_rule(axes, styles[run.rule]):
             _stopped(axes, run, styles[run.rule])
     for line in axes.get_lines():
-        line.set_clip_on(window.low is not None)  # or a marker on the edge is cut in two
+        line.set_clip_on(window.low is not None)  # or a marker on the edge would be cut
     epoch_axis(axes, window.first, window.last)
     axes.set_ylim(window.low, window.high)
     score_axis(axes, scores)
@@ -121,7 +121,7 @@ def _panel(
 
 
 def _points(rule: str, curve: Curve, scores: ScoreFormat) -> list[tuple[float, float, str]]:
-    """Return the points of a curve, and what is told of each."""
+    """Return the points of a curve with their tooltips."""
     each = zip(curve.epochs, curve.mean, curve.low, curve.high, strict=True)
     return [
         (
@@ -135,7 +135,7 @@ def _points(rule: str, curve: Curve, scores: ScoreFormat) -> list[tuple[float, f
 
 
 def _stops(stopped: Sequence[Run]) -> dict[str, float]:
-    """Return the last score of each rule that has runs that did not finish; of several the
+    """Return the last score of each rule with unfinished runs; of several runs, that of the
     longest.
     """
     return {run.rule: _known(run)[-1][1] for run in sorted(stopped, key=lambda r: len(r.curve))}
@@ -165,7 +165,7 @@ def _line(axes: Axes, curve: Curve, style: Style) -> None:
 
 
 def _stopped(axes: Axes, run: Run, style: Style) -> None:
-    """A run that did not finish: a thin line to a cross."""
+    """Draw an unfinished run: a thin line that ends in a cross."""
     epochs, values = zip(*_known(run), strict=True)
     axes.plot(epochs, values, color=style.colour, linewidth=0.9)
     axes.plot(

@@ -1,4 +1,4 @@
-"""Lines of a figure: a value by epoch over several runs, and names where the lines end."""
+"""Lines of a figure: a value by epoch over several runs, and labels at the ends of lines."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def label_ends(
     colours: Mapping[str, str],
     keys: Mapping[str, str] | None = None,
 ) -> None:
-    """Name each line to the right of its end, and join them where the name had to move.
+    """Label each line to the right of its end, and draw a connector if the label had to move.
 
     Args:
-        axes: Where the lines are.
-        ends: Where each ends.
-        names: What is written.
-        colours: Of the names.
-        keys: Those of the rules whose lines they are, if lines are of rules.
+        axes: The axes of the lines.
+        ends: The last value of each line.
+        names: The labels.
+        colours: The colours of the labels.
+        keys: The keys of rules, if the lines belong to rules.
     """
     box, whole = axes.get_position(), axes.figure.bbox
     width, height = box.width * whole.width, box.height * whole.height
@@ -62,7 +62,7 @@ def label_ends(
         gid = keys.get(line) if keys else None
         axes.text(
             1 + 20 / width,
-            # From the middle of a capital to the line it stands on.
+            # From the middle of a capital letter to the baseline.
             (place - 0.36 * FONT) / height,
             names[line],
             transform=axes.transAxes,

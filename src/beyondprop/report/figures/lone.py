@@ -1,4 +1,4 @@
-"""Learning curves of single modalities: how fast each converges alone."""
+"""Learning curves of single modalities: the speed at which each converges alone."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 TITLE = "How fast each modality learns alone"
 WIDTH, HEIGHT, RIGHT = 300, 220, 14
 MOST = 12
-"""Points of a line that are told."""
+"""Most points of a line with tooltips."""
 LONGEST = 24
-"""Characters of a modality's name."""
+"""Most characters of a modality's name."""
 STEEP = 5
-"""The greatest loss over the least, from which on the axis is logarithmic."""
+"""The ratio of the largest to the smallest loss above which the axis is logarithmic."""
 MARGIN = 0.06
-"""Of the axis, beyond its losses at both ends."""
+"""Part of the axis beyond the losses at both ends."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What all panels have in common.
+    """The common scale of all panels.
 
     Attributes:
-        low: The least loss.
-        high: The greatest.
+        low: The lowest loss.
+        high: The highest loss.
         last: The last epoch.
     """
 
@@ -50,7 +50,7 @@ class Scale:
         return self.low > 0 and self.high / self.low > STEEP
 
     def put_on(self, axes: Axes) -> None:
-        """Give axes this scale."""
+        """Set the limits of axes to this scale."""
         epoch_axis(axes, 1, self.last)
         if self.steep:
             wide = (self.high / self.low) ** MARGIN
@@ -64,8 +64,8 @@ class Scale:
 
 
 def losses(found: ModalComparison, styles: Mapping[str, Style], prefix: str) -> Exhibit:
-    """Return the validation loss of each modality by epoch: a panel a modality, a line a seed, all
-    on the same axes.
+    """Return the validation loss of each modality by epoch: a panel per modality, a line per seed,
+    all on the same axes.
     """
     every = [each for seed in found.seeds for each in seed.alone.values()]
     known = [loss for each in every for loss in each.losses if loss is not None]
@@ -115,7 +115,7 @@ def _told(curves: Sequence[Alone]) -> str:
 
 
 def _few_ticks(axes: Axes, ratio: float) -> None:
-    """Write losses as plain numbers at a few places of a logarithmic axis."""
+    """Set few ticks with plain numbers on a logarithmic axis."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     axes.yaxis.set_major_locator(LogLocator(subs=(1,) if ratio > 200 else (1, 2, 5)))

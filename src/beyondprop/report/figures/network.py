@@ -1,7 +1,7 @@
-"""A distilled network as SVG: what is chosen in each neighbourhood, how small, how far off.
+"""A distilled network as SVG: the chosen candidate, its size and its error by neighbourhood.
 
-Neighbourhoods stand below one another in the order of the network, as many as there are; each
-budget has a column. A bar is as long as the operations that are left of the teacher's piece.
+Neighbourhoods are drawn from top to bottom in the order of the network; each budget has a
+column. The length of a bar is the share of the operations of the teacher's piece that remains.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from beyondprop.report.svg import plain
 from beyondprop.report.text import percent, shorten
 
 PAGE = 920
-"""CSS pixels that a page has for a picture."""
+"""The width of a picture on a page, in CSS pixels."""
 CHARACTER = 7.2
-"""Of a broad sans-serif font at the size of the text."""
+"""The character width of a wide sans-serif font at the size of the text."""
 FONT, ROW, BAR, GAP = 12, 26, 20, 12
 HEAD, LEGEND = 46, 58
 """Heights of the columns' headings and of the legend above them."""
 SHARE, RISE = 40, 66
-"""Widths of the shares of operations and of the figures beside a bar."""
+"""Widths of the shares of operations and of the figures next to a bar."""
 LEAST, MOST = 110, 200
-"""Widths of a bar."""
+"""Smallest and largest width of a bar."""
 LONGEST = 22
-"""Characters of a neighbourhood's name."""
+"""Most characters of a neighbourhood's name."""
 FULL, PALE = 0.6, 0.15
-"""How strong the colour of the largest figure is, and of none."""
+"""The strength of the colour of the largest figure, and of zero."""
 SWATCHES = 5
 DIGITS = 2
-"""Of the figures beside bars; the table of students has more."""
+"""Significant digits of the figures next to bars; the table of students has more."""
 INK, MUTED = "fill: currentColor", "fill: var(--muted)"
 BOLD = f"{INK}; font-weight: 650"
 BARE = "; stroke: none"
-"""Of text on a bar: without the halo that text of a page's figures has."""
+"""The style of text on a bar: without the halo of other text in figures."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Widths of a picture's parts.
+    """Widths of the parts of a picture.
 
     Attributes:
-        left: Of the names and their shares.
-        bar: Of a whole bar: a name has room in it, if it is not very long.
+        left: The width of the names and their shares.
+        bar: The width of a full bar, in which a name of usual length fits.
     """
 
     left: float
@@ -55,12 +55,12 @@ class Layout:
 
     @property
     def pitch(self) -> float:
-        """From column to column."""
+        """The distance between columns."""
         return self.bar + SHARE + RISE + GAP
 
 
 def layout_of(picture: Picture) -> Layout:
-    """Return how wide the parts of a picture are."""
+    """Return the widths of the parts of a picture."""
     names = max(len(shorten(name, LONGEST)) for name in picture.names)
     chosen = [len(cell.name) for column in picture.columns for cell in column.cells]
     bar = max(chosen, default=0) * CHARACTER + 12
@@ -68,7 +68,7 @@ def layout_of(picture: Picture) -> Layout:
 
 
 def network(found: Distillation) -> list[str]:
-    """Return pictures of the network as SVG, each with as many budgets as a page has room for."""
+    """Return pictures of the network as SVG, each with the budgets that fit on a page."""
     if not found.neighbourhoods:
         return []
     picture = picture_of(found)
@@ -118,7 +118,7 @@ def _column(picture: Picture, layout: Layout, column: Column, x: float) -> Itera
 
 
 def _cell(picture: Picture, cell: Cell, whole: float, x: float, row: int) -> Iterator[str]:
-    """Yield a frame as long as the teacher's piece, the bar in it, the name and the figures."""
+    """Yield a frame for the teacher's piece, the bar in it, the name and the figures."""
     y = LEGEND + HEAD + row * ROW
     part = 1.0 if cell.share is None else min(max(cell.share, 0.0), 1.0)
     yield "<g>"
@@ -139,12 +139,12 @@ def _cell(picture: Picture, cell: Cell, whole: float, x: float, row: int) -> Ite
 
 
 def strength(value: float, most: float) -> float:
-    """Return how strong the colour of a figure is, from 0 to 1."""
+    """Return the strength of a figure's colour, from 0 to 1."""
     return min(max(value / most, 0.0), 1.0) if most > 0 else 0.0
 
 
 def middle_cut(text: str, length: int) -> str:
-    """`text`, or its beginning and its end: candidates differ in their names and arguments."""
+    """Return `text`, or its start and its end: candidates differ in their names and arguments."""
     if len(text) <= length:
         return text
     tail = (length - 1) // 2
@@ -152,7 +152,7 @@ def middle_cut(text: str, length: int) -> str:
 
 
 def _legend(picture: Picture) -> tuple[list[str], float]:
-    """Return what bars and colours mean, in two lines, and how wide that is."""
+    """Return the legend of bars and colours, in two lines, and its width."""
     what = (
         "increase of the network's validation loss with this piece alone"
         if picture.alone
@@ -182,7 +182,7 @@ def _legend(picture: Picture) -> tuple[list[str], float]:
 
 
 def _baseline(row: int) -> float:
-    """Return where the text of a row stands."""
+    """Return the baseline of the text of a row."""
     return LEGEND + HEAD + row * ROW + BAR / 2 + 0.36 * FONT
 
 
@@ -200,7 +200,7 @@ def _rectangle(x: float, y: float, width: float, style: str, height: float = BAR
 def _text(
     x: float, y: float, text: str, style: str = INK, anchor: str = "start", hint: str = ""
 ) -> str:
-    """Return a line of text, and what is said where the pointer rests."""
+    """Return a line of text with its tooltip."""
     title = f"<title>{escape(plain(hint))}</title>" if hint else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{FONT}" text-anchor="{anchor}" style="{style}">'

@@ -1,4 +1,4 @@
-"""What all panels have in common: size, margins, fonts, and axes kept quiet."""
+"""The common properties of all panels: size, margins, fonts and plain axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# One unit of a figure is one CSS pixel: matplotlib's SVG has 72 units an inch.
+# One unit of a figure is one CSS pixel: matplotlib's SVG has 72 units per inch.
 UNITS = 72
 FONT = 12
 BOLD = 8  # pixels of a bold character
@@ -50,15 +50,13 @@ _SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def page_style() -> Iterator[None]:
-    """Yield the settings under which figures are drawn and written; matplotlib's own are put
-    back.
-    """
+    """Yield with the settings for drawing and writing figures; then restore matplotlib's own."""
     try:
         import matplotlib as mpl
     except ImportError as error:
         raise UserError(f"the report needs matplotlib: {install('report')}") from error
     with mpl.rc_context(), warnings.catch_warnings():
-        # The browser draws the text, so a glyph that matplotlib's font lacks is no loss.
+        # The browser draws the text, so a glyph missing from matplotlib's font does no harm.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         mpl.rcdefaults()
         mpl.rcParams.update(_SETTINGS)
@@ -71,8 +69,8 @@ def panel(width: int, height: int, right: int = 12, title: str = "") -> tuple[Fi
     Args:
         width: The figure's width.
         height: The figure's height.
-        right: The room to the right of the axes, for labels.
-        title: Said at the top left, over the axes.
+        right: The space to the right of the axes, for labels.
+        title: The title at the top left, above the axes.
     """
     from matplotlib.figure import Figure
 
@@ -95,7 +93,7 @@ def panel(width: int, height: int, right: int = 12, title: str = "") -> tuple[Fi
 
 
 def epoch_axis(axes: Axes, first: int, last: int) -> None:
-    """Let the horizontal axis go from epoch `first` to `last`."""
+    """Set the range of the horizontal axis to the epochs `first` to `last`."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlim(first, max(last, first + 1))
@@ -104,7 +102,7 @@ def epoch_axis(axes: Axes, first: int, last: int) -> None:
 
 
 def score_axis(axes: Axes, scores: ScoreFormat) -> None:
-    """Write the vertical axis as scores are written, and no accuracy above 100%."""
+    """Format the vertical axis as scores, without accuracies above 100%."""
     factor = 100 if scores.percent else 1
     bottom, top = axes.get_ylim()
     top = min(top, 1) if scores.percent else top

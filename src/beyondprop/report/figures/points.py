@@ -1,4 +1,4 @@
-"""Naming points where they lie, in place of a legend."""
+"""Labels at points, instead of a legend."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def name_points(
     rows: Sequence[RuleRow],
     styles: Mapping[str, Style],
 ) -> None:
-    """Write each rule's name beside its point, off the other names and points."""
+    """Write each rule's name next to its point, without overlap with other names and points."""
     at = [tuple(axes.transData.transform(point)) for point in points]
     taken = [*_outside(axes), _line_at(axes, 1)]
     taken += [(x - 6, y - 6, x + 6, y + 6) for x, y in at]
@@ -48,7 +48,7 @@ def name_points(
 
 
 def _outside(axes: Axes) -> list[Box]:
-    """Return what lies around the axes, in pixels."""
+    """Return the boxes around the axes, in pixels."""
     frame, far = axes.get_window_extent(), 1e4
     return [
         (-far, -far, frame.x0, far),
@@ -59,13 +59,13 @@ def _outside(axes: Axes) -> list[Box]:
 
 
 def _line_at(axes: Axes, cost: float) -> Box:
-    """Return where the vertical line at `cost` lies, in pixels."""
+    """Return the box of the vertical line at `cost`, in pixels."""
     frame, x = axes.get_window_extent(), float(axes.transData.transform((cost, 0))[0])
     return (x - 1, frame.y0, x + 1, frame.y1)
 
 
 def _bar(axes: Axes, cost: float, row: RuleRow) -> Box:
-    """Return where the bar of the interval lies, in pixels."""
+    """Return the box of the bar of the interval, in pixels."""
     mean, deviation = row.score_mean or 0.0, row.spread or 0.0
     x, low = axes.transData.transform((cost, mean - deviation))
     _, high = axes.transData.transform((cost, mean + deviation))
@@ -73,6 +73,6 @@ def _bar(axes: Axes, cost: float, row: RuleRow) -> Box:
 
 
 def _join(axes: Axes, point: tuple[float, float], name: tuple[float, float], colour: str) -> None:
-    """A thin line from a point to its name, in pixels."""
+    """Draw a thin line from a point to its name, in pixels."""
     xs, ys = zip(point, name, strict=True)
     axes.plot(xs, ys, transform=None, color=colour, linewidth=0.8, alpha=0.7)

@@ -1,4 +1,4 @@
-"""What each block has learned: how well a linear classifier does on its output."""
+"""What each block has learned: the accuracy of a linear classifier on its output."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ WIDTH, HEIGHT = 400, 280
 INPUT = "input"
 # Longer names of blocks are cut.
 LENGTH = 10
-# A probe counts right answers, whatever the task's own metric.
+# A probe measures accuracy, whatever the task's own metric.
 ACCURACY = ScoreFormat("accuracy", percent=True, decimals=1)
 
 
 def learned_by_block(
     comparison: Comparison, styles: Mapping[str, Style], prefix: str
 ) -> Exhibit | None:
-    """Return the accuracy of a linear probe by block, a line for each rule; None if none was
+    """Return the accuracy of a linear probe by block, a line for each rule; None if no probe was
     tried.
     """
     runs = {row.rule: comparison.finished(row.rule) for row in comparison.rows}
@@ -51,7 +51,7 @@ def learned_by_block(
     curves = {rule: curve for rule, curve in curves.items() if curve.epochs}
     if not curves:
         return Exhibit(TITLE, missing=_failed(failures)) if failures else None
-    shown = {*curves, LINEAR}  # which has no blocks
+    shown = {*curves, LINEAR}  # the linear model has no blocks
     untold = [label(rule) for rule, each in runs.items() if each and rule not in shown]
     caption = _caption(curves, max(map(len, probed.values())), untold, failures)
     return Exhibit(TITLE, caption, (_panel(names, curves, styles, f"{prefix}-probe"),))
@@ -66,7 +66,7 @@ def _probed(run: Run) -> Mapping[str, float | None]:
 
 
 def _curve(names: Sequence[str], runs: Sequence[Run]) -> Curve:
-    """Return the accuracy by block: what the curve calls epochs are places in `names`."""
+    """Return the accuracy by block; the curve's epochs are indices of `names`."""
     return curve_of([{i: _probed(run).get(name) for i, name in enumerate(names)} for run in runs])
 
 
@@ -79,7 +79,7 @@ def _panel(
     inputs = [curve.mean[0] for curve in curves.values() if names[curve.epochs[0]] == INPUT]
     if inputs:
         height = math.fsum(inputs) / len(inputs)
-        # Dotted, as frozen is dashed in the same colour.
+        # Dotted, because frozen is dashed in the same colour.
         axes.axhline(height, color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
     for rule, curve in curves.items():
         with of_rule(axes, styles[rule]):
@@ -117,19 +117,19 @@ def _line(axes: Axes, curve: Curve, style: Style) -> None:
         linewidth=style.width,
         marker=style.marker,
         markersize=5,
-        clip_on=False,  # or a marker on the edge is cut in two
+        clip_on=False,  # or a marker on the edge would be cut
     )
 
 
 def _block_axis(axes: Axes, names: Sequence[str]) -> None:
-    """Name the places along the horizontal axis, as many as there is room for."""
+    """Label the positions along the horizontal axis, as many as fit."""
     last = max(1, len(names) - 1)
     axes.set_xlim(0, last)
     axes.set_xlabel("block")
     shown = [plain(shorten(name, LENGTH)) for name in names]
     room = axes.get_position().width * axes.figure.bbox.width / last
     step = math.ceil((max(map(text_width, shown)) + 6) / room)
-    # From the last one backwards: it is the output, and "input" always stands at the left.
+    # From the last one backwards: it is the output, and "input" is always at the left.
     named = {0, *(i for i in range(len(names) - 1, 0, -step) if i >= step or i == len(names) - 1)}
     axes.set_xticks(range(len(names)), [n if i in named else "" for i, n in enumerate(shown)])
 

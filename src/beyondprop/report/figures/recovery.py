@@ -1,4 +1,4 @@
-"""How much of what backprop gains each rule recovers, with its interval."""
+"""The recovery of each rule, as a share of backprop's gain, with its interval."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 TITLE = "Recovery"
 ROW = 24
 LEAST, MOST = -0.5, 1.5
-"""Of the axis; what lies beyond is drawn as an arrow at its edge."""
+"""Limits of the axis; a value beyond is drawn as an arrow at its edge."""
 
 
 def recovery(comparison: Comparison, styles: Mapping[str, Style], prefix: str) -> Exhibit | None:
-    """Return the recovery of every rule but the two controls that it is made of; None where there
-    is none.
+    """Return the recovery of every rule except the two controls that define it; None if there is
+    none.
     """
     ends = (BACKPROP, comparison.below)
     rows = [row for row in comparison.rows if row.recovery is not None and row.rule not in ends]
@@ -62,7 +62,7 @@ def _panel(rows: Sequence[RuleRow], styles: Mapping[str, Style], below: str, nam
 def _draw(
     axes: Axes, row: RuleRow, place: float, style: Style, limits: tuple[float, float]
 ) -> None:
-    """Draw a recovery and its interval, with an arrow where it goes beyond the axis."""
+    """Draw a recovery and its interval, with an arrow if it is beyond the axis."""
     low, high = limits
     colour, value = style.colour, row.recovery or 0.0
     if row.recovery_interval:
@@ -76,7 +76,7 @@ def _draw(
 
 
 def _limits(rows: Sequence[RuleRow]) -> tuple[float, float]:
-    """Return the ends of the axis: all intervals, as far as they lie in the usual range."""
+    """Return the ends of the axis, which cover all intervals within the usual range."""
     ends = [end for row in rows for end in (row.recovery_interval or ())]
     ends += [row.recovery or 0.0 for row in rows]
     low, high = max(min([*ends, 0.0]), LEAST), min(max([*ends, 1.0]), MOST)

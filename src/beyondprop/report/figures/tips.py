@@ -1,4 +1,4 @@
-"""What of a figure belongs to which rule, and what is told of its points."""
+"""Marks that assign parts of a figure to rules, and tooltips of its points."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST = 40
-"""Points of a line that are told."""
+"""Most points of a line with tooltips."""
 EDGE = 6
-"""Pixels around the axes in which a point counts as drawn."""
+"""Pixels around the axes within which a point counts as visible."""
 
 T = TypeVar("T")
 
 
 @contextmanager
 def of_rule(axes: Axes, style: Style) -> Iterator[None]:
-    """Mark what is drawn within as the rule's that has this style; the page can then hide it."""
+    """Mark what is drawn in this context as belonging to a rule, so that the page can hide it."""
     before = set(axes.get_children())
     yield
     for artist in axes.get_children():
@@ -31,12 +31,12 @@ def of_rule(axes: Axes, style: Style) -> Iterator[None]:
 
 
 def tips(axes: Axes, points: Iterable[tuple[float, float, str]], key: str = "") -> list[Tip]:
-    """Return what is told of points, left out those that lie beside the axes.
+    """Return tooltips of points, without those outside the axes.
 
     Args:
-        axes: Where they are drawn, with the limits that it keeps.
-        points: Their places as data, and the words.
-        key: That of the rule whose points they are.
+        axes: The axes of the points, with final limits.
+        points: Their data coordinates and texts.
+        key: The key of the rule of the points.
     """
     whole, frame = axes.figure.bbox.height, axes.get_window_extent()
     found = []
@@ -49,7 +49,7 @@ def tips(axes: Axes, points: Iterable[tuple[float, float, str]], key: str = "") 
 
 
 def thinned(points: Sequence[T], most: int = MOST) -> list[T]:
-    """Return at most so many of the points, evenly spread, with the first and the last."""
+    """Return at most `most` of the points, evenly spaced, including the first and the last."""
     if len(points) <= most:
         return list(points)
     return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]

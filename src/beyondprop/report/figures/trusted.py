@@ -1,4 +1,4 @@
-"""Whom the fusion trusts, sample by sample: stacked bars of the weights of modalities."""
+"""The weights of modalities, sample by sample, as stacked bars."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 TITLE = "Weights by sample"
 BARS, MARK = 150, 17
-"""Height of the bars, and of each row of marks beneath."""
+"""Height of the bars, and of each row of marks below."""
 TONES = 6
-"""Colours that there are; further modalities have the same ones, fainter."""
+"""The number of colours; further modalities have the same ones, fainter."""
 
 
 def samples(found: ModalComparison, styles: Mapping[str, Style], prefix: str) -> Exhibit | None:
-    """Return the weights of the first test samples of the first seed that has them; None where no
-    method's are known.
+    """Return the weights of the first test samples of the first seed that has them; None if no
+    method's weights are known.
     """
     shown = {
         method: (each.seed, trust)
         for method in shown_methods(found)
-        for each in reversed(found.seeds)  # the first one stays
+        for each in reversed(found.seeds)  # the first one remains
         if (trust := each.methods[method].trust) is not None and trust.samples
     }
     if not shown:
@@ -77,7 +77,7 @@ def _panel(
 
 
 def _parts(trust: Trust, names: Mapping[str, str]) -> list[tuple[float, float, str]]:
-    """Return the middle of each part of a bar, and what is told of it."""
+    """Return the middle of each part of a bar, with its tooltip."""
     found = []
     for number, weights in enumerate(trust.samples, 1):
         top = 1.0
@@ -94,8 +94,8 @@ def _parts(trust: Trust, names: Mapping[str, str]) -> list[tuple[float, float, s
 def _bars(
     axes: Axes, found: ModalComparison, trust: Trust, styles: Mapping[str, Style]
 ) -> dict[str, float]:
-    """Draw the bars, the first modality on top, as its marks are; return the middles of the last
-    one's parts.
+    """Draw the bars, with the first modality on top, as in the marks; return the middles of the
+    last bar's parts.
     """
     places, tops, middles = range(1, len(trust.samples) + 1), [1.0] * len(trust.samples), {}
     for row, each in enumerate(found.modalities):
@@ -111,7 +111,7 @@ def _bars(
 def _marks(
     axes: Axes, trust: Trust, lines: Mapping[str, float], styles: Mapping[str, Style]
 ) -> None:
-    """Draw a row for each modality: a filled circle where it alone is right, a cross where not."""
+    """Draw a row per modality: a filled circle where it alone is right, otherwise a cross."""
     for place, (modality, y) in enumerate(lines.items()):
         for flag, marker, width in ((True, "o", 0), (False, "x", 1.3)):
             at = [i for i, row in enumerate(trust.right, 1) if row[place] is flag]

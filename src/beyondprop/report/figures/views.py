@@ -1,4 +1,4 @@
-"""Held-out views of a scene as each rule's network renders them, beside the true ones."""
+"""Held-out views of a scene as rendered by each rule's network, next to the true ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from beyondprop.report.text import label, shorten
 
 TITLE = "Held-out views"
 SIDE, GAP, BELOW = 140, 12, 38
-"""Of a picture in CSS pixels; between pictures; for the words below one."""
+"""CSS pixels: the side of a picture, the gap between pictures, and the space for words below."""
 
 BASE64 = re.compile(r"[A-Za-z0-9+/]+=*")
 
@@ -31,7 +31,7 @@ def rendered_views(
     styles: Mapping[str, Style],  # noqa: ARG001
     prefix: str,  # noqa: ARG001
 ) -> Exhibit | None:
-    """Return the pictures of each view, a row for each; None if there are none."""
+    """Return the pictures of each view, one row per view; None if there are none."""
     found = {row.rule: _figures(comparison, row.rule) for row in comparison.rows}
     shown = {rule: each for rule, each in found.items() if each and _pictures(each, "rendered")}
     if not shown:
@@ -42,7 +42,7 @@ def rendered_views(
 
 
 def _figures(comparison: Comparison, rule: str) -> Figures | None:
-    """Return what the first finished run of a rule has of views."""
+    """Return the views of the first finished run of a rule."""
     runs = comparison.finished(rule)
     return next((run.measures["views"] for run in runs if "views" in run.measures), None)
 

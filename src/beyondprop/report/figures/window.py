@@ -1,4 +1,4 @@
-"""Which part of the learning curves to show: all of it, and the end enlarged where that helps."""
+"""The windows of the learning curves: the full range, and an enlarged end if that shows more."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from beyondprop.report.figures.lines import Curve
 from beyondprop.report.records import FROZEN
 
-# An enlarged window is worth its room where it shows at least this much more.
+# An enlarged window must show at least this much more.
 ENLARGED = 2.0
 MARGIN = 0.06
 
 
 @dataclass(frozen=True)
 class Window:
-    """Epochs `first` to `last`, scores from `low` to `high`; all scores where these are None."""
+    """Epochs `first` to `last`, scores from `low` to `high`; all scores if these are None."""
 
     first: int
     last: int
@@ -29,10 +29,10 @@ class Window:
 
 
 def windows(curves: Mapping[str, Curve], last: int) -> list[Window]:
-    """Return the whole, and the last half of the epochs enlarged where that shows more.
+    """Return the full window, and the second half of the epochs enlarged if that shows more.
 
-    The enlarged window begins at the lower control, frozen, where that is known: a rule far below
-    it would leave the others no room.
+    The enlarged window begins at the lower control, frozen, if it is known: a rule far below it
+    would leave no space for the others.
     """
     whole, half = Window(0, last), math.ceil(last / 2)
     late = {rule: _means(curve, half) for rule, curve in curves.items()}

@@ -1,1 +1,1 @@
-"""The part of a report on networks of several modalities, each trained alone and then together."""
+"""The part of a report on networks of several modalities, trained alone and then together."""

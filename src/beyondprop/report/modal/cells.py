@@ -1,4 +1,4 @@
-"""Numbers of several seeds as cells of tables."""
+"""Table cells for numbers over several seeds."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ WEIGHTS = ScoreFormat("weight", percent=False, decimals=3)
 
 
 def averaged(values: Sequence[float | None], scores: ScoreFormat) -> TableCell:
-    """Return a mean over seeds, half of its 95 % interval beneath, and how many seeds it is of
-    where some have no number.
+    """Return a mean over seeds, with half of its 95% interval below, and the number of seeds if
+    some have no number.
     """
     known = [value for value in values if value is not None]
     if not known:
@@ -29,7 +29,7 @@ def averaged(values: Sequence[float | None], scores: ScoreFormat) -> TableCell:
 
 
 def signed(value: float, scores: ScoreFormat) -> str:
-    """Return a difference with its sign; a rounded zero has none."""
+    """Return a difference with its sign; a rounded zero has no sign."""
     text = scores.bare(value)
     return f"+{text}" if value > 0 and any(digit in text for digit in "123456789") else text
 
@@ -46,13 +46,13 @@ def difference(
     scores: ScoreFormat,
     resolution: float = 0.0,
 ) -> TableCell:
-    """Return the mean difference of two numbers over the seeds that have both, and its interval.
+    """Return the mean difference of two numbers over the seeds that have both, with its interval.
 
     Args:
-        first: One a seed.
-        second: Those that are subtracted.
-        scores: How both are written.
-        resolution: The step by which they differ at least, as of `paired`.
+        first: One number per seed.
+        second: The numbers that are subtracted.
+        scores: The format of both.
+        resolution: The smallest possible difference, as in `paired`.
     """
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     if not pairs:
@@ -65,7 +65,7 @@ def difference(
 
 
 def rates(values: Sequence[float | None], edges: Sequence[bool]) -> TableCell:
-    """Return the learning rates that seeds chose, with the mark where one lies at an end."""
+    """Return the learning rates that seeds chose, with a mark if one is at an end of its range."""
     known = sorted({value for value in values if value is not None})
     if not known:
         return TableCell(ABSENT)
@@ -75,7 +75,7 @@ def rates(values: Sequence[float | None], edges: Sequence[bool]) -> TableCell:
 
 
 def spanned(values: Sequence[float | None], write: Callable[[float], str]) -> TableCell:
-    """Return one number, or from which to which several go."""
+    """Return a number, or the range of several."""
     known = [value for value in values if value is not None]
     return TableCell(_ends(known, write) if known else ABSENT)
 

@@ -1,4 +1,4 @@
-"""How methods for several modalities were compared: the facts that a reader needs to judge it."""
+"""Facts about a comparison of methods for several modalities that a reader needs to judge it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SETTINGS = {
     "dropout": "of the modalities dropped at random in training",
     "rule": "rule",
 }
-"""Settings by their names for readers; one that is left open is the task's."""
+"""Settings by their names for readers; unset ones are the task's."""
 
 
 def facts(found: ModalComparison) -> list[Fact]:
-    """Return the task, the settings, the budget, the command, the versions and the machine; what is
-    known of them.
+    """Return the known facts about the task, the settings, the budget, the command, the versions
+    and the machine.
     """
     told = [
         Fact("Task", found.task.name),
@@ -47,7 +47,7 @@ def facts(found: ModalComparison) -> list[Fact]:
 
 
 def _budget(found: ModalComparison) -> str:
-    """Return what every method may compute, and what that is the sum of."""
+    """Return the computation budget of every method, and its parts."""
 
     def over_seeds(values: Sequence[float | None]) -> str:
         return operations(mean([each for each in values if each is not None]))
@@ -81,7 +81,7 @@ def _settings(found: ModalComparison) -> str:
 
 
 def _rates(rates: Any) -> str:
-    """Return the learning rates that were tried."""
+    """Return the learning rates that were tried, in words."""
     if not isinstance(rates, Sequence) or isinstance(rates, str):
         return ""
     tried = listing([label(each) for each in rates])

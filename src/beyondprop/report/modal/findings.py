@@ -1,7 +1,7 @@
-"""Which differences of pre-training from other methods are real.
+"""Significant differences between pre-training and other methods.
 
-Scores are paired by seed. A difference is real where Student's test of pairs tells it from none,
-after Holm over all methods that it is compared with, and its interval leaves out zero.
+Scores are paired by seed. A difference is significant by Student's paired t-test, after Holm's
+correction over all methods that it is compared with, if its interval also excludes zero.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from beyondprop.report.modal.records import ModalComparison
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known of pre-training beside the other methods.
+    """The results of pre-training compared with the other methods.
 
     Attributes:
-        seeds: How many have a score of it.
-        pairs: How it differs, by the other method's name.
+        seeds: The number of seeds with a score of pre-training.
+        pairs: The differences by the other method's name.
         others: The names of all other methods, in their order.
     """
 
@@ -32,11 +32,11 @@ class Findings:
 
     @property
     def unpaired(self) -> list[str]:
-        """What it is not compared with, as a seed has no score."""
+        """The methods that it is not compared with, because the score of a seed is missing."""
         return [name for name in self.others if name not in self.pairs]
 
     def verdicts(self) -> dict[str, list[str]]:
-        """Return the methods of each verdict."""
+        """Return the methods by verdict."""
         found: dict[str, list[str]] = {}
         for name in self.others:
             found.setdefault(verdict(self.pairs.get(name)), []).append(name)
@@ -44,7 +44,7 @@ class Findings:
 
 
 def findings(found: ModalComparison) -> Findings:
-    """Return what is known of pre-training."""
+    """Return the results of pre-training."""
     scores = scores_of(found)
     return Findings(
         seeds=len(scores.get(OURS, {})),
@@ -54,7 +54,7 @@ def findings(found: ModalComparison) -> Findings:
 
 
 def scores_of(found: ModalComparison) -> dict[str, dict[int, float]]:
-    """Return the test scores of each method by seed; what failed is left out."""
+    """Return the test scores of each method by seed, without failed ones."""
     return {
         name: {
             seed.seed: score

@@ -1,4 +1,4 @@
-"""What a comparison of methods for several modalities found, in one sentence from its numbers."""
+"""The finding of a comparison of methods for several modalities in one sentence."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from beyondprop.report.text import ScoreFormat, listing, plural
 FIRST = (JOINT, SINGLE, LATE)
 """The methods that sentences name first."""
 NAMED = 4
-"""Methods of one verdict that a headline names one by one."""
+"""Most methods of one verdict that a headline names one by one."""
 ORDER = (BELOW, ALIKE, UNKNOWN, ABOVE)
 """Verdicts without a gain come first."""
 
 
 def headline(found: ModalComparison) -> str:
-    """Return the finding in one sentence: pre-training beside every other method,
-    with no claim whose interval holds its opposite.
+    """Return the finding in one sentence: pre-training compared with every other method, without
+    claims whose interval contains the opposite.
     """
     share = found.spec.get("dropout")
     dropped = f", modality dropout {share}" if isinstance(share, float) and share else ""
@@ -40,13 +40,13 @@ def headline(found: ModalComparison) -> str:
 
 
 def helps(found: ModalComparison) -> bool:
-    """Whether pre-training scores above joint training; above any method where that is missing."""
+    """Whether pre-training scores above joint training, or above any method if that is missing."""
     known = findings(found)
     return known.seeds > 1 and not _no_gain(known)
 
 
 def _no_gain(known: Findings) -> str:
-    """Return that pre-training gains nothing, or nothing over joint training; else nothing."""
+    """Return that pre-training gains nothing, or nothing over joint training; otherwise empty."""
     above = known.verdicts().get(ABOVE, ())
     if not above:
         return "shows no gain: it "
@@ -54,7 +54,7 @@ def _no_gain(known: Findings) -> str:
 
 
 def _clauses(known: Findings, scores: ScoreFormat) -> str:
-    """Return each verdict with the methods that it is about, those without a gain first."""
+    """Return each verdict with its methods, those without a gain first."""
     verdicts = known.verdicts()
     start = _no_gain(known)
     if len(verdicts) == 1 and len(known.others) > 1:
@@ -71,7 +71,7 @@ def _clauses(known: Findings, scores: ScoreFormat) -> str:
 
 
 def _methods(known: Findings, words: str, names: Sequence[str], scores: ScoreFormat) -> str:
-    """Return methods of one verdict: with sizes if significant; all that are better."""
+    """Return the methods of one verdict: with sizes if significant; all that are better."""
     first = [name for name in FIRST if name in names]
     ordered = [*first, *(name for name in names if name not in first)]
     shown = ordered if words == BELOW or len(ordered) <= NAMED else ordered[: len(first) or NAMED]
@@ -81,7 +81,7 @@ def _methods(known: Findings, words: str, names: Sequence[str], scores: ScoreFor
 
 
 def _by(known: Findings, words: str, name: str, scores: ScoreFormat) -> str:
-    """Return how large a significant difference is."""
+    """Return the size of a significant difference."""
     if words not in (ABOVE, BELOW):
         return ""
     pair = known.pairs[name].interval
@@ -90,7 +90,7 @@ def _by(known: Findings, words: str, name: str, scores: ScoreFormat) -> str:
 
 
 def _range(known: Findings, words: str, scores: ScoreFormat) -> str:
-    """Return between which sizes all significant differences lie."""
+    """Return the range of sizes of all significant differences."""
     if words not in (ABOVE, BELOW):
         return ""
     sizes = sorted(abs(pair.interval.value) for pair in known.pairs.values())
@@ -102,7 +102,7 @@ def _unit(scores: ScoreFormat) -> str:
 
 
 def _scores(found: ModalComparison) -> str:
-    """Return what one seed reaches, and beside it those that are named first."""
+    """Return the scores of one seed, compared with the methods that are named first."""
     scores, reached = ScoreFormat.of(found.task), scores_of(found)
     ours = next(iter(reached[OURS]))
     beside = [

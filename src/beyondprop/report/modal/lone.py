@@ -23,7 +23,7 @@ LACKING = (
 
 
 def headings(found: ModalComparison) -> list[str]:
-    """Return the headings behind the modality's."""
+    """Return the headings after that of the modality."""
     scores = [f"Test {found.task.metric}", f"Validation {found.task.metric}"]
     rest = ["Best epoch", "Epochs", "Computation", "Learning rate", "Converged after", "Time"]
     return [*scores, *rest]
@@ -51,7 +51,7 @@ def _line(found: ModalComparison, name: str) -> tuple[TableCell, ...]:
 
 
 def _score(found: ModalComparison, name: str, scores: ScoreFormat) -> TableCell:
-    """Return the score on all samples, and beneath that on those that have the modality."""
+    """Return the score on all samples, and below it that on the samples with the modality."""
     alone = [each.alone[name] for each in found.seeds]
     cell = averaged([each.score for each in alone], scores)
     if not lacking(found, name):
@@ -68,7 +68,7 @@ def lacking(found: ModalComparison, name: str) -> bool:
 
 
 def _converged(found: ModalComparison, name: str) -> TableCell:
-    """Return after how many epochs a modality had converged, and at what computation."""
+    """Return the number of epochs until a modality had converged, and their computation."""
     alone = [each.alone[name] for each in found.seeds]
     cell = spanned([each.converged for each in alone], lambda epochs: plural(int(epochs), "epoch"))
     shares = [share_of(each, each.alone[name].converged_operations) for each in found.seeds]
@@ -80,7 +80,7 @@ def _converged(found: ModalComparison, name: str) -> TableCell:
 
 
 def caption(found: ModalComparison) -> str:
-    """Return what the figures of the table are."""
+    """Return the caption of the table."""
     told = [CAPTION]
     if len(found.seeds) > 1:
         told.append("Figures are means over seeds, or ranges from the lowest to the highest.")

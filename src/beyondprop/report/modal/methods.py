@@ -1,4 +1,4 @@
-"""The tables of methods and of all that was trained, every cell ready to be printed."""
+"""The tables of methods and of all training runs, with every cell as text."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ NAMES = {
     "weighted_f1": "Weighted F1",
     "mean_absolute_error": "Mean absolute error (lower is better)",
 }
-"""Headings of further scores; of others their names with spaces."""
+"""Headings of further scores; others have their names with spaces."""
 CELLS = {ABOVE: "above", BELOW: "below", ALIKE: "not significant"}
-"""Verdicts on a difference, as cells of the table have them."""
+"""The text of table cells by verdict on a difference."""
 
 
 @dataclass(frozen=True)
 class MethodLine:
-    """A line of the table of methods; `troubled` where a seed failed."""
+    """A line of the table of methods; `troubled` if a seed failed."""
 
     method: str
     cells: tuple[TableCell, ...]
@@ -47,7 +47,7 @@ class MethodLine:
 
 @dataclass(frozen=True)
 class RunLine:
-    """A line of the table of all that was trained."""
+    """A line of the table of all training runs."""
 
     method: str
     seed: int
@@ -57,7 +57,7 @@ class RunLine:
 
 
 def headings(found: ModalComparison) -> list[str]:
-    """Return the headings between the method's and that of its seeds."""
+    """Return the headings between those of the method and of its seeds."""
     return [
         f"Test {found.task.metric}",
         *(NAMES.get(name, capital(name.replace("_", " "))) for name in further(found)),
@@ -70,12 +70,12 @@ def headings(found: ModalComparison) -> list[str]:
 
 
 def targeted(found: ModalComparison) -> bool:
-    """Whether the record knows what a given score costs."""
+    """Whether the record contains the cost of reaching a given score."""
     return any(each.target is not None for each in found.seeds)
 
 
 def further(found: ModalComparison) -> list[str]:
-    """Return the names of scores beside the task's own."""
+    """Return the names of further scores in addition to the task's own."""
     every = dict.fromkeys(n for each in found.methods for one in found.of(each) for n in one.named)
     return [name for name in every if name != found.task.metric]
 
@@ -87,7 +87,7 @@ def lines(found: ModalComparison) -> list[MethodLine]:
 
 
 def ordered(found: ModalComparison) -> list[str]:
-    """Return the names of methods, the best mean first, those without a score last."""
+    """Return the names of methods, the best mean first and those without a score last."""
 
     def place(name: str) -> float:
         own = mean([each.score for each in found.of(name) if each.score is not None])
@@ -118,14 +118,14 @@ def _line(found: ModalComparison, known: Findings, name: str) -> MethodLine:
 
 
 def _further(found: ModalComparison, name: str) -> Iterator[tuple[list[float | None], ScoreFormat]]:
-    """Yield a method's further scores, one a seed, and how they are written."""
+    """Yield a method's further scores, one per seed, with their format."""
     for score in further(found):
         values = [each.named.get(score) for each in found.of(name)]
         yield values, ScoreFormat.of(replace(found.task, metric=score))
 
 
 def _difference(found: ModalComparison, known: Findings, name: str) -> TableCell:
-    """Return by how much pre-training is better, and whether that is significant."""
+    """Return the difference between pre-training and a method, and whether it is significant."""
     pair, scores = known.pairs.get(name), ScoreFormat.of(found.task)
     if pair is None:
         return TableCell(ABSENT)
@@ -133,13 +133,13 @@ def _difference(found: ModalComparison, known: Findings, name: str) -> TableCell
 
 
 def _computation(found: ModalComparison, name: str) -> TableCell:
-    """Return what a method computes, relative to what each may."""
+    """Return the computation of a method, relative to its budget."""
     shares = [share_of(seed, seed.methods[name].operations) for seed in found.seeds]
     return TableCell(percent(mean([each for each in shares if each is not None])))
 
 
 def _to_target(found: ModalComparison, name: str) -> TableCell:
-    """Return what a method computes until it reaches the target, and in how many seeds it does."""
+    """Return the computation of a method until the target, and how many seeds reach it."""
     shares = [share_of(seed, seed.methods[name].to_target) for seed in found.seeds]
     known = [each for each in shares if each is not None]
     if not known:
@@ -155,14 +155,14 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def share_of(seed: OfSeed, operations: float | None) -> float | None:
-    """Return the share of a seed's budget that operations are."""
+    """Return operations as a share of a seed's budget."""
     if operations is None or not seed.budget.total:
         return None
     return operations / seed.budget.total
 
 
 def caption(found: ModalComparison) -> str:
-    """Return what the figures of the table of methods are."""
+    """Return the caption of the table of methods."""
     several, scores = len(found.seeds) > 1, ScoreFormat.of(found.task)
     told = ["The method with the best mean is first."]
     if several:
@@ -189,7 +189,7 @@ def caption(found: ModalComparison) -> str:
 
 
 def _target(found: ModalComparison) -> str:
-    """Return what the target is."""
+    """Return the definition of the target."""
     scores = ScoreFormat.of(found.task)
     known = sorted({each.target for each in found.seeds if each.target is not None})
     ends = dict.fromkeys(scores.full(each) for each in (known[0], known[-1]))
@@ -203,7 +203,7 @@ def _target(found: ModalComparison) -> str:
 
 
 def _single(found: ModalComparison) -> Iterator[str]:
-    """Yield which modality was the best by itself."""
+    """Yield which single modality was the best."""
     chosen = Counter(each.modality for each in found.of(SINGLE) if each.modality)
     if len(chosen) == 1:
         yield f"The {SINGLE}, by validation, is {next(iter(chosen))}."

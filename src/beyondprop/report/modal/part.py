@@ -1,4 +1,4 @@
-"""What the template of a comparison of methods for several modalities is given."""
+"""The values for the template of a comparison of methods for several modalities."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from beyondprop.report.style import styles
 
 
 def modal_part(found: ModalComparison, prefix: str) -> dict[str, Any]:
-    """Return what the template is given for one comparison.
+    """Return the template's values for one comparison.
 
     Args:
-        found: It.
+        found: The comparison.
         prefix: The id of its part of the page.
     """
     drawn = styles(found.modalities)
@@ -45,7 +45,7 @@ def modal_part(found: ModalComparison, prefix: str) -> dict[str, Any]:
 
 
 def trust_part(found: ModalComparison) -> dict[str, Any] | None:
-    """Return the tables of whom fusions trust; None where no method's weights are known."""
+    """Return the tables of the weights of fusions; None if no method's weights are known."""
     if not found.attentive:
         return None
     return {

@@ -1,4 +1,4 @@
-"""The tables of scores with modalities missing, and with one replaced by noise."""
+"""The tables of scores with missing modalities, and with one modality replaced by noise."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from beyondprop.report.table import TableCell
 from beyondprop.report.text import ScoreFormat, listing
 
 JOINED = "+"
-"""Between the names of modalities in a record."""
+"""Separates the names of modalities in a record."""
 LONE = "best sub-network alone"
 
 
 @dataclass(frozen=True)
 class PartsTable:
-    """A line a method, a column for each set of modalities; the first column has all of them."""
+    """A table with a line per method and a column per set of modalities, the first with all."""
 
     headings: tuple[str, ...]
     lines: tuple[tuple[str, tuple[TableCell, ...]], ...]
@@ -26,7 +26,7 @@ class PartsTable:
 
 
 def missing(found: ModalComparison) -> PartsTable | None:
-    """Return the scores where only some modalities are given; None where none are known."""
+    """Return the scores if only some modalities are given; None if none are known."""
     table = _table(found, lambda each: each.missing)
     if table is None:
         return None
@@ -47,7 +47,7 @@ def missing(found: ModalComparison) -> PartsTable | None:
 
 
 def noise(found: ModalComparison) -> PartsTable | None:
-    """Return the scores where one modality says nothing; None where none are known."""
+    """Return the scores if one modality carries no information; None if none are known."""
     table = _table(found, lambda each: each.noise)
     if table is None:
         return None
@@ -67,7 +67,7 @@ Lines = tuple[tuple[str, tuple[TableCell, ...]], ...]
 def _table(
     found: ModalComparison, scores_of: Callable[[Reached], Mapping[str, float | None]]
 ) -> tuple[list[str], Lines] | None:
-    """Return what columns are about, and the lines of the methods that have some."""
+    """Return the headings of columns, and the lines of the methods that have such scores."""
     scores = ScoreFormat.of(found.task)
     keys = list(
         dict.fromkeys(key for n in found.methods for each in found.of(n) for key in scores_of(each))
@@ -85,7 +85,7 @@ def _table(
 
 
 def _left_out(found: ModalComparison, lines: Lines) -> str:
-    """Return which methods have no line."""
+    """Return a sentence on the methods without a line."""
     shown = {name for name, _ in lines}
     left = [title(name) for name in found.methods if title(name) not in shown]
     return f" Methods without these scores: {listing(left)}." if left else ""
@@ -101,13 +101,13 @@ def _heading(found: ModalComparison, key: str) -> str:
 
 
 def _names(found: ModalComparison, key: str) -> list[str]:
-    """Return the modalities that a record's key names; none where one has a + of its own."""
+    """Return the modalities in a record's key; none if a modality's own name contains a +."""
     names = [key] if key in found.modalities else key.split(JOINED)
     return names if set(names) <= set(found.modalities) else []
 
 
 def _best(seed: OfSeed, names: Sequence[str]) -> float | None:
-    """Return what the best sub-network of some modalities, by validation, reaches alone."""
+    """Return the score of the best sub-network of some modalities, by validation, trained alone."""
 
     def validation(alone: Alone) -> float:
         return float("-inf") if alone.validation is None else alone.validation
@@ -122,5 +122,5 @@ def _best(seed: OfSeed, names: Sequence[str]) -> float | None:
 
 
 def _lacks(alone: Alone) -> bool:
-    """Whether test samples lack a modality, of which the score is of others then."""
+    """Whether test samples lack a modality, so that its score covers other samples."""
     return alone.own_samples is not None and alone.own_score != alone.score

@@ -1,4 +1,4 @@
-"""Reading the record of methods for several modalities: checked once, so that the rest need not."""
+"""Reading and checking the record of methods for several modalities."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ KIND, TITLE = "modalities", "comparison of modalities"
 SCHEMAS = (1,)
 LARGEST = 3.4e38
 ROUNDING = 1e-5
-"""How far rounding may take a share beyond 0 or 1."""
+"""How far rounding may move a share below 0 or above 1."""
 
 
 def read_modalities(record: Mapping[str, Any], source: str = "the record") -> ModalComparison:
     """Return a comparison of methods for several modalities from its JSON record.
 
     Raises:
-        UserError: It is none, or damaged.
+        UserError: `record` is not such a record, or is damaged.
     """
     expect(record, KIND, source, SCHEMAS, TITLE)
     try:
@@ -137,18 +137,18 @@ def _trust(record: Mapping[str, Any], modalities: Sequence[str]) -> Trust:
 
 
 def _by_modality(record: Mapping[str, Any], modalities: Sequence[str]) -> dict[str, float | None]:
-    """Return a share for each modality, None where it has none."""
+    """Return a share for each modality; None if it has none."""
     return {name: _share(record.get(name)) for name in modalities}
 
 
 def _loss(value: Any) -> float | None:
-    """Return a loss; None where it is null, or has left the numbers of float32."""
+    """Return a loss; None if it is null or beyond the range of float32."""
     loss = number(value)
     return None if loss is None or abs(loss) > LARGEST else loss
 
 
 def _share(value: Any) -> float | None:
-    """Return a number from 0 to 1, which rounding may pass; None where it is null."""
+    """Return a number from 0 to 1, up to rounding; None if it is null."""
     share = number(value)
     if share is not None and not -ROUNDING <= share <= 1 + ROUNDING:
         raise ValueError("a weight or a share that is not from 0 to 1")

@@ -1,6 +1,6 @@
-"""What a report needs of a comparison of methods for several modalities.
+"""The parts of a comparison of methods for several modalities that a report uses.
 
-Every number of a record may be null, so every number here but a seed and a weight may be None.
+Every number of a record may be null, so every number here may be None, except seeds and weights.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from beyondprop.experiment.modal_methods import OURS
 from beyondprop.report.records import TaskFacts
 
 JOINT = "joint"
-"""The method that the pictures set beside pre-training."""
+"""The method that figures show next to pre-training."""
 
 
 @dataclass(frozen=True)
 class Alone:
-    """What one modality's sub-network reaches, trained alone.
+    """The results of one modality's sub-network, trained alone.
 
     Attributes:
-        score: On all test data; a sample that lacks the modality gets a constant answer.
+        score: On all test data; a sample without the modality gets a constant answer.
         own_score: On the test samples that have the modality.
-        own_samples: How many these are; None of an earlier record.
+        own_samples: The number of these samples; None in an early record.
         validation: Its score on all validation data.
         losses: Its validation loss after each epoch.
-        best: The epoch of the least of them, from 1 on.
+        best: The epoch of the lowest loss, counted from 1.
         rate: The chosen learning rate.
-        edge: Whether that lies at an end of those that were tried.
-        operations: Of its training.
-        seconds: Of its training, on the machine of the record.
-        converged: Epochs after which it had converged; None where it never did.
-        converged_operations: Of these epochs.
+        edge: Whether the chosen learning rate is at an end of those tried.
+        operations: The operations of its training.
+        seconds: The time of its training, on the machine of the record.
+        converged: The number of epochs until convergence; None if it did not converge.
+        converged_operations: The operations of these epochs.
     """
 
     score: float | None
@@ -53,18 +53,18 @@ class Alone:
 class Trust:
     """The weights that a fusion gives modalities, on test data.
 
-    A modality is right about a sample where its sub-network, trained alone, says the sample's
+    A modality is right about a sample if its sub-network, trained alone, predicts the sample's
     class.
 
     Attributes:
-        mean: Weight by modality.
-        samples: Weights of the first samples, a row each, in the order of modalities.
-        right: The same of whether each modality is right; nothing where that is not known.
-        picked: How often the modality with the largest weight is right; None where it is not known.
-        chance: How often a modality at random is.
-        possible: How often any is.
+        mean: The mean weight by modality.
+        samples: Weights of the first samples, one row each, in the order of modalities.
+        right: Whether each modality is right, in the same order; empty if unknown.
+        picked: How often the modality with the largest weight is right; None if unknown.
+        chance: How often a random modality is right.
+        possible: How often any modality is right.
         where_right: Mean weight of each modality where it is right.
-        where_wrong: The same where it is wrong.
+        where_wrong: Mean weight of each modality where it is wrong.
     """
 
     mean: Mapping[str, float | None]
@@ -79,25 +79,25 @@ class Trust:
 
 @dataclass(frozen=True)
 class Reached:
-    """What a method reaches; `failed` says why it reaches nothing.
+    """The results of a method; `failed` gives the reason if there are none.
 
     Attributes:
         score: On test data.
         validation: On validation data.
         named: Further scores on test data, by name.
-        missing: Scores where some modalities alone are given, by their names joined by +.
-        noise: Scores where one modality is replaced by noise, by its name.
-        trust: Whom it trusts; None of a method without such weights.
-        operations: Of its training, with what comes before.
-        searched: Of all trials of its learning rate, with those of what comes before.
-        seconds: The same, on the machine of the record.
-        to_target: Operations until its validation score first reached the target; None: never.
-        seconds_to_target: The same.
-        steps: Of the joint training.
-        rate: The chosen learning rate; None where nothing is trained.
-        edge: Whether that lies at an end of those that were tried.
-        modality: The only one that it uses, or nothing.
-        failed: A reason, or nothing.
+        missing: Scores if only some modalities are given, by their names joined by +.
+        noise: Scores if one modality is replaced by noise, by its name.
+        trust: The weights of its fusion; None for a method without such weights.
+        operations: The operations of its training, including earlier stages.
+        searched: The operations of all trials of its learning rate, including earlier stages.
+        seconds: The time of its training, on the machine of the record.
+        to_target: Operations until its validation score first reaches the target; None if never.
+        seconds_to_target: The time until then.
+        steps: The number of steps of the joint training.
+        rate: The chosen learning rate; None if nothing is trained.
+        edge: Whether it is at an end of those tried.
+        modality: The only modality that it uses, or empty.
+        failed: A reason, or empty.
     """
 
     score: float | None
@@ -120,12 +120,12 @@ class Reached:
 
 @dataclass(frozen=True)
 class Computation:
-    """What every method of a seed may compute, as floating-point operations of training.
+    """The budget of every method for a seed, in floating-point operations of training.
 
     Attributes:
-        alone: Of all modalities alone.
-        warm: Of the fusion on what these give.
-        joint: Of the whole, as pre-training trains it.
+        alone: For all modalities alone.
+        warm: For the fusion on their features.
+        joint: For the whole network, as in pre-training.
         total: Their sum.
     """
 
@@ -137,15 +137,15 @@ class Computation:
 
 @dataclass(frozen=True)
 class OfSeed:
-    """What one seed gave: its modalities alone, and its methods, by name.
+    """The results of one seed: its single modalities, and its methods by name.
 
     Attributes:
         seed: Its number.
-        fusion: The class of what joins modalities; nothing where that is not known.
-        target: The validation score to which costs are compared; None of an earlier record.
-        budget: What each method may compute.
-        alone: What each modality reaches alone, by name.
-        methods: What each method reaches, by name.
+        fusion: The class that joins modalities; empty if unknown.
+        target: The validation score for comparing costs; None in an early record.
+        budget: The budget of each method.
+        alone: The results of each modality alone, by name.
+        methods: The results of each method, by name.
     """
 
     seed: int
@@ -158,13 +158,13 @@ class OfSeed:
 
 @dataclass(frozen=True)
 class ModalComparison:
-    """Methods for several modalities, from one seed or several.
+    """Methods for several modalities, with one or more seeds.
 
     Attributes:
         task: Their task.
         spec: All settings.
-        seeds: What each seed gave; all have the same modalities and methods.
-        provenance: Where the record comes from.
+        seeds: The results of each seed; all have the same modalities and methods.
+        provenance: The origin of the record.
     """
 
     task: TaskFacts
@@ -174,35 +174,35 @@ class ModalComparison:
 
     @property
     def modalities(self) -> list[str]:
-        """Their names, in the order of the network."""
+        """The names of the modalities, in the order of the network."""
         return list(self.seeds[0].alone)
 
     @property
     def methods(self) -> list[str]:
-        """Their names, as records have them."""
+        """The names of the methods, as in records."""
         return list(self.seeds[0].methods)
 
     @property
     def fusion(self) -> str:
-        """The class of what joins modalities; nothing where that is not known."""
+        """The class that joins modalities; empty if unknown."""
         return self.seeds[0].fusion
 
     def of(self, method: str) -> list[Reached]:
-        """Return what a method reaches, one a seed; nothing of a method that was not compared."""
+        """Return a method's results, one per seed; empty for a method that was not compared."""
         return [each.methods[method] for each in self.seeds if method in each.methods]
 
     def trusts(self, method: str) -> list[Trust]:
-        """Return whom a method trusts, one a seed that knows it."""
+        """Return the weights of a method, one per seed that has them."""
         return [each.trust for each in self.of(method) if each.trust is not None]
 
     @property
     def attentive(self) -> list[str]:
-        """The methods whose weights are known, ours first."""
+        """The methods whose weights are known, pre-training first."""
         known = [name for name in self.methods if self.trusts(name)]
         return sorted(known, key=lambda name: name != OURS)
 
 
 def title(method: str) -> str:
-    """Return a method's name for sentences: without commas, which part the names of a list."""
+    """Return a method's name for sentences: without commas, which separate the names of a list."""
     name, _, how = method.partition(", ")
     return f"{name} ({how})" if how else name

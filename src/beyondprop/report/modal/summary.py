@@ -32,7 +32,7 @@ def summary(found: ModalComparison) -> list[str]:
 
 
 def _what(found: ModalComparison) -> str:
-    """Return what pre-training is, and what all methods have in common."""
+    """Return a description of pre-training, and what all methods have in common."""
     names = found.modalities
     return (
         f"Each sample has {len(names)} modalities, parts of different kinds: {listing(names)}."
@@ -43,7 +43,7 @@ def _what(found: ModalComparison) -> str:
 
 
 def _joined(found: ModalComparison) -> str:
-    """Return what the fusion does, which may be another one than attention."""
+    """Return a description of the fusion, which may be another one than attention."""
     if found.fusion in ("", "Attention"):
         return (
             "attention then gives each modality of each sample a weight (the weights of a sample"
@@ -65,7 +65,7 @@ def _ours(found: ModalComparison) -> Iterator[str]:
 
 
 def _told_apart(found: ModalComparison) -> Iterator[str]:
-    """Yield how pre-training differs from other methods; nothing of one seed."""
+    """Yield sentences on how pre-training differs from other methods; none for one seed."""
     known, scores = findings(found), ScoreFormat.of(found.task)
     if not known.pairs:
         return
@@ -86,7 +86,7 @@ def _each(pairs: Sequence[Difference], scores: ScoreFormat) -> str:
 
 
 def _failures(found: ModalComparison) -> Iterator[str]:
-    """Yield why a method reached nothing."""
+    """Yield why a method has no result."""
     for name in found.methods:
         reasons = {seed.seed: why for seed in found.seeds if (why := seed.methods[name].failed)}
         for reason, seeds in by_reason(reasons):

@@ -1,4 +1,4 @@
-"""Whom fusions trust: the tables, and what is said of them."""
+"""The weights that fusions give to modalities: tables and sentences."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ CHOICES = (
 
 
 def shown_methods(found: ModalComparison) -> list[str]:
-    """Return the methods that pictures show: ours, and the same without pre-training; where their
-    weights are not known, the first that has some.
+    """Return the methods that figures show: pre-training, and the same without it; if their weights
+    are unknown, the first method with known weights.
     """
     known = found.attentive
     return [name for name in (OURS, JOINT) if name in known] or known[:1]
 
 
 def choices(found: ModalComparison) -> list[tuple[str, tuple[TableCell, ...]]]:
-    """Return a line for each method: how often its first choice is right by itself, and by how much
-    that is more than of a modality at random; below them the reference and the most.
+    """Return a line for each method: how often its first choice is right, and by how much that
+    exceeds a random modality; the last lines are the reference and the upper limit.
 
-    Nothing where it is not known which modality is right.
+    The list is empty if it is unknown which modality is right.
     """
     known = [
         name for name in found.attentive if any(t.picked is not None for t in found.trusts(name))
@@ -61,8 +61,8 @@ def choices(found: ModalComparison) -> list[tuple[str, tuple[TableCell, ...]]]:
 
 
 def _always(found: ModalComparison, method: str) -> list[float | None]:
-    """Return how often the best single modality is right, of the seeds that know whom a method
-    trusts; nothing where scores are not how often a class is right.
+    """Return how often the best single modality is right, for the seeds with weights of a method;
+    empty if scores are not accuracies.
     """
     if found.task.metric != "accuracy" or SINGLE not in found.methods:
         return []
@@ -76,13 +76,13 @@ def _choice(trusts: Sequence[Trust], step: float) -> tuple[TableCell, TableCell]
 
 
 def choice_caption(found: ModalComparison) -> str:
-    """Return what the table of first choices says, and whether ours is better than chance."""
+    """Return the caption of the table of first choices, with the test against chance."""
     return f"{_finding(found)}{CHOICES}"
 
 
 def _finding(found: ModalComparison) -> str:
-    """Return whether our first choice is right more often than one at random, as far as seeds
-    tell; nothing of one seed.
+    """Return whether the first choice of pre-training is right significantly more often than a
+    random one; empty for one seed.
     """
     pairs = [
         (each.picked, each.chance)
@@ -106,12 +106,12 @@ def _words(told: Interval) -> str:
 
 
 def weight_headings(found: ModalComparison) -> tuple[str, ...]:
-    """Return the headings of the weights: of the mean alone, where nobody knows who is right."""
+    """Return the headings of the weights: only the mean if it is unknown who is right."""
     return WEIGHT_HEADINGS if choices(found) else WEIGHT_HEADINGS[:1]
 
 
 def weights(found: ModalComparison) -> list[tuple[str, tuple[TableCell, ...]]]:
-    """Return a line for each modality: the weights that the first shown method gives it."""
+    """Return a line for each modality with the weights of the first shown method."""
     columns = len(weight_headings(found))
     return [
         (name, _weights(found.trusts(method), name)[:columns])
@@ -132,7 +132,7 @@ def _weights(trusts: Sequence[Trust], name: str) -> tuple[TableCell, ...]:
 
 
 def weight_caption(found: ModalComparison) -> str:
-    """Return what the table of weights is about."""
+    """Return the caption of the table of weights."""
     (method,) = shown_methods(found)[:1]
     told = f"Mean weights that {title(method)} gives in the test samples"
     if not choices(found):

@@ -1,6 +1,6 @@
 
-// The page is complete without this script, which adds to it: filters, sorting, downloads and tips.
-// What records say is only ever set as text, never as markup.
+// The page is complete without this script, which adds filters, sorting, downloads and tooltips.
+// Text from records is only set as text, never as markup.
 (() => {
   "use strict";
 
@@ -17,7 +17,7 @@
     return made;
   };
 
-  // Names and files of what is downloaded.
+  // Names and files of downloads.
   const slug = (text) => text.toLowerCase().normalize("NFKD").replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
   const nameOf = (element) => {
     const part = element.closest("article");
@@ -31,7 +31,7 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
 
-  // A cell is its own text and what is written small in it.
+  // A cell has its own text and small text.
   const SMALL = "small, .bar, .hidden, svg, .sort";
   const clean = (text) => text.replace(/\s+/g, " ").trim();
   const textOf = (cell) => {
@@ -59,7 +59,7 @@
     return parseFloat(plain);
   };
 
-  // Sorting: by numbers where a column has them, absent ones last; a third press undoes it.
+  // Sorting: by numbers if a column has them, absent ones last; a third press restores the order.
   const ORDERS = { none: "descending", descending: "ascending", ascending: "none" };
   const SIGNS = { none: "↕", descending: "↓", ascending: "↑" };
   const sortBy = (table, rows, head, column) => {
@@ -136,7 +136,7 @@
     box.after(tools);
   };
 
-  // Figures as files: the page's colours are written out, and the page's own paper lies below.
+  // Figures as files, with the page's colours as values and its background.
   const standalone = (svg) => {
     const copy = svg.cloneNode(true);
     all(".tip, [hidden]", copy).forEach((each) => each.remove());
@@ -156,7 +156,7 @@
     }
     return { text: new XMLSerializer().serializeToString(copy), width, height };
   };
-  const SHARP = 3; // pixels of a PNG for one of the page
+  const SHARP = 3; // pixels of a PNG per pixel of the page
   const savePng = (name, { text, width, height }) => {
     const picture = new Image();
     picture.onload = () => {
@@ -179,7 +179,7 @@
     svg.after(tools);
   };
 
-  // Tips: of the nearest point under the pointer, or of the one that arrow keys reach.
+  // Tooltips: of the point nearest to the pointer, or of the one selected with arrow keys.
   const tip = make("div", { id: "tip", hidden: true });
   tip.setAttribute("role", "status");
   document.body.append(tip);
@@ -259,7 +259,7 @@
     }
   };
 
-  // Which rules are shown.
+  // Filter of rules.
   const filters = (box) => {
     const boxes = all("input", box);
     const apply = () => {
@@ -276,10 +276,10 @@
       });
     }
     box.hidden = false;
-    apply(); // a browser may have kept what was chosen
+    apply(); // a browser may have restored the selection
   };
 
-  // Filters of a table's rows: lists of choices by what rows have, and a search of their text.
+  // Filters of a table's rows: lists of the rows' values, and a text search.
   const rowFilters = (form) => {
     const rows = all("tbody tr", document.getElementById(form.dataset.table));
     const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
@@ -302,7 +302,7 @@
     apply();
   };
 
-  // A cue where a table is wider than its room.
+  // A cue for tables that are wider than their space.
   const cue = (box) => {
     const told = make("p", { className: "cue", hidden: true }, "Scroll sideways for more columns →");
     told.setAttribute("aria-hidden", "true");
@@ -314,7 +314,7 @@
     look();
   };
 
-  const NARROW = 1216; // pixels, below which the contents stand above the page
+  const NARROW = 1216; // pixels, below which the contents are above the page
   if (innerWidth < NARROW) all(".side details").forEach((each) => (each.open = false));
   for (const box of all(".scroll")) {
     cue(box);

@@ -39,7 +39,7 @@ def test_its_layers_are_looked_at():
     for each in (other, again):
         each(torch.randn(2, 4)).sum().backward()
         each.append(nn.Linear(3, 3))
-        with pytest.raises(bp.UserError, match="was replaced, added or taken away"):
+        with pytest.raises(bp.UserError, match="was replaced, added or removed"):
             each(torch.randn(2, 4))
 
 

@@ -1,1 +1,1 @@
-"""The figures of an audit: for each section what its runs have found, rule beside rule."""
+"""The figures of an audit: for each section, the results of its runs by rule."""

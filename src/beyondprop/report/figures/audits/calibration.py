@@ -1,4 +1,4 @@
-"""Pictures of calibration: accuracy by confidence, with the counts beneath."""
+"""Figures of calibration: accuracy by confidence, with the counts below."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from beyondprop.report.svg import inline
 from beyondprop.report.text import count, plural
 
 HEIGHT, BARS = LOW + 90, 66
-"""Of a panel; of its bars of counts."""
+"""Heights of a panel, and of its bars of counts."""
 TICKS = [0, 0.25, 0.5, 0.75, 1]
 WIDEST = 0.04
 AREA, DOT = 60, 6
-"""Of the point of the largest count, beside that of a point of next to none."""
+"""Area of the point with the largest count, and the smallest area of a point."""
 
 
 def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exhibit]:
-    """Return what is drawn of calibration."""
+    """Return the figures of calibration."""
     found = audit.answers(Calibration)
     if not found:
         return []
@@ -85,7 +85,7 @@ def _panel(rule: str, own: Sequence[Calibration], most: int, style: Style, name:
 
 
 def _of_bin(found: Bin) -> str:
-    """Return what is told of the forecasts of about one confidence."""
+    """Return the tooltip of the predictions of one bin."""
     right, confidence = f"{100 * found.accuracy:.0f}%", f"{100 * found.confidence:.0f}%"
     return f"confidence {confidence}: {right} right of {plural(found.count, 'test sample')}"
 

@@ -1,4 +1,4 @@
-"""Pictures of explanations: how faithful they are, whether rules agree, and samples one by one."""
+"""Figures of explanations: their faithfulness, their agreement, and single samples."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from beyondprop.report.svg import inline
 from beyondprop.report.text import minus
 
 APART = 0.16
-"""Of a row: how far the agreement lies above its middle, and that by chance below."""
+"""Offset of the agreement above the middle of a row, and of that by chance below it."""
 KINDS = {"deletion": "hidden", "insertion": "shown"}
-"""The curves of faithfulness, and what has been done to that share of the regions."""
+"""The curves of faithfulness, and what is done to the regions."""
 ORDERS = {METHOD: "by integrated gradients", RANDOM: "at random"}
-"""In which order it was done."""
+"""The orders of the regions."""
 MOST = 9
-"""Points of a line that are told."""
+"""Most points of a line with tooltips."""
 
 
 def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exhibit]:
-    """Return what is drawn of explanations."""
+    """Return the figures of explanations."""
     found, made = audit.answers(Explanations), []
     if found:
         made = [_curves(found, styles, prefix), *samples(audit, styles, prefix)]
@@ -89,7 +89,7 @@ def _panel(rule: str, own: Sequence[Explanations], style: Style, name: str) -> s
 
 
 def _mean(own: Sequence[Explanations], method: str, kind: str) -> list[float]:
-    """Return the mean curve over seeds, of those with as many steps as the first."""
+    """Return the mean curve over seeds that have as many steps as the first."""
     curves = [each.curves[method][kind] for each in own]
     alike = [each for each in curves if len(each) == len(curves[0])]
     return [fmean(values) for values in zip(*alike, strict=True)]
@@ -100,7 +100,7 @@ def _steps(size: int) -> list[float]:
 
 
 def _agreements(audit: Audit) -> dict[str, list[Agreement]]:
-    """Return how each rule agrees with backprop, one a seed, and two seeds of backprop."""
+    """Return the agreement of each rule with backprop by seed, and of two seeds of backprop."""
     found: dict[str, list[Agreement]] = {}
     for pair, each in audit.pairs(Agreement):
         rules = (pair.first.rule, pair.second.rule)

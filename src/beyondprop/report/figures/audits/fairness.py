@@ -1,4 +1,4 @@
-"""Pictures of fairness: the rates of each group, rule beside rule."""
+"""Figures of fairness: the rates of each group by rule."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from beyondprop.report.svg import inline, plain
 from beyondprop.report.text import capital, shorten
 
 WIDTH, ROW, LEAST = 400, 9, 26
-"""Of a panel; of the room for each rule of a group, and for a group at least."""
+"""Width of a panel, height per rule of a group, and smallest height of a group."""
 LONGEST = 20
 
 
 def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exhibit]:
-    """Return what is drawn of fairness: for each attribute a panel a rate."""
+    """Return the figures of fairness: for each attribute, one panel per rate."""
     found = audit.answers(Fairness)
     names = dict.fromkeys(n for own in found.values() for each in own for n in each.attributes)
     made = []
@@ -116,7 +116,7 @@ def _panel(
 
 
 def _rate(own: Sequence[Attribute], group: str, rate: str) -> tuple[float, float, float] | None:
-    """Return a group's mean rate over seeds with its interval; of one seed that over samples."""
+    """Return a group's mean rate over seeds with its interval; for one seed, that over samples."""
     known = [
         each
         for attribute in own

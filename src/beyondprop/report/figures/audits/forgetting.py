@@ -1,4 +1,4 @@
-"""Pictures of forgetting: where rules lie between floor and ceiling, and each one's matrix."""
+"""Figures of forgetting: rules between floor and ceiling, and the matrix of each rule."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from beyondprop.report.svg import inline
 from beyondprop.report.text import ScoreFormat
 
 CELLS = 8
-"""Experiences up to which scores are written into the cells."""
+"""Most experiences with scores written in the cells."""
 
 
 def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exhibit]:
-    """Return what is drawn of forgetting."""
+    """Return the figures of forgetting."""
     found = {rule: alike(each) for rule, each in audit.answers(Forgetting).items()}
     if not found:
         return []
@@ -28,7 +28,7 @@ def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exh
 
 
 def alike(answers: Sequence[Forgetting]) -> list[Forgetting]:
-    """Return the answers that learned the same experiences as the first."""
+    """Return the results with the same experiences as the first."""
     return [each for each in answers if each.experiences == answers[0].experiences]
 
 

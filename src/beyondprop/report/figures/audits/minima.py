@@ -1,4 +1,4 @@
-"""Pictures of minima: the loss around them, how it bends, and what lies between two of them."""
+"""Figures of minima: the loss around them, its curvature, and the path between two of them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 560, 300
 STEEP = 20
-"""The greatest loss over the least, from which on an axis is logarithmic."""
+"""The ratio of the largest to the smallest loss above which an axis is logarithmic."""
 MOST, CELLS = 12, 5
-"""Points of a line that are told; along each side of a plane."""
+"""Most points of a line with tooltips, and along each side of a plane."""
 
 
 def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exhibit]:
-    """Return what is drawn of minima."""
+    """Return the figures of minima."""
     found, made = audit.answers(Minimum), []
     if found:
         made = [
@@ -101,7 +101,7 @@ def _line(
 
 
 def _along(name: str, line: Mapping[float, float]) -> list[tuple[float, float, str]]:
-    """Return points of a line, and what is told of each."""
+    """Return points of a line with their tooltips."""
     return [
         (at, loss, f"{name}, at {minus(f'{at:.3g}')}: loss {loss:.3g}")
         for at, loss in thinned(list(line.items()), MOST)
@@ -109,13 +109,13 @@ def _along(name: str, line: Mapping[float, float]) -> list[tuple[float, float, s
 
 
 def _mean_line(own: Sequence[Minimum]) -> dict[float, float]:
-    """Return the mean loss over seeds at each place; no number where a seed has none."""
+    """Return the mean loss over seeds at each position; NaN if a seed has no value."""
     places = sorted(set.intersection(*({*each.line} for each in own)))
     return {place: fmean(plotted([each.line[place] for each in own])) for place in places}
 
 
 def _loss_axis(axes: Axes, known: Sequence[float]) -> None:
-    """Make the axis of losses logarithmic where they differ much."""
+    """Make the axis of losses logarithmic if their ratio is large."""
     if min(known) > 0 and max(known) / min(known) > STEEP:
         axes.set_yscale("log")
     few_numbers(axes)
@@ -123,7 +123,7 @@ def _loss_axis(axes: Axes, known: Sequence[float]) -> None:
 
 
 def _on(axes: Axes, value: float) -> float:
-    """Return where a loss lies on its axis, on a scale that is even in pixels."""
+    """Return the position of a loss on its axis, on a scale that is linear in pixels."""
     return math.log10(value) if axes.get_yscale() == "log" else value
 
 
@@ -134,7 +134,7 @@ def _labels(
     styles: Mapping[str, Style],
     limits: tuple[float, float],
 ) -> None:
-    """Name lines where they end, also on a logarithmic axis: on even axes of the same frame."""
+    """Label lines at their ends, also on a logarithmic axis: on linear axes in the same frame."""
     even = axes.figure.add_axes(axes.get_position().bounds, frameon=False)
     even.set_xticks([])
     even.set_yticks([])
@@ -192,7 +192,7 @@ def _grid(
 
 
 def _cells(rule: str, found: Minimum) -> list[tuple[float, float, str]]:
-    """Return some places of a plane, evenly spread, and what is told of each."""
+    """Return evenly spaced points of a plane with their tooltips."""
     last, some = len(found.places) - 1, thinned(range(len(found.places)), CELLS)
     told = [
         (i, j, f"{found.places[j]:.2g}, {found.places[i]:.2g}", found.plane[i][j])
@@ -206,7 +206,7 @@ def _cells(rule: str, found: Minimum) -> list[tuple[float, float, str]]:
 
 
 def _tint(value: float | None, steep: bool, low: float, width: float) -> float:
-    """Return how dark a loss is; one that no number holds is as dark as can be."""
+    """Return the darkness of a loss; a loss that is not finite is the darkest."""
     if value is None:
         return 1.0
     return ((math.log10(value) if steep else value) - low) / width

@@ -1,4 +1,4 @@
-"""Pictures of robustness: accuracy against ε, and under common corruptions."""
+"""Figures of robustness: accuracy against ε, and under common corruptions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TICKS = [0, 0.25, 0.5, 0.75, 1]
 
 
 def pictures(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exhibit]:
-    """Return what is drawn of robustness."""
+    """Return the figures of robustness."""
     found = audit.answers(Robustness)
     if not found:
         return []
@@ -102,7 +102,7 @@ def _curves(
 
 
 def _told(name: str, curve: Curve, epsilons: Sequence[float]) -> list[tuple[float, float, str]]:
-    """Return the points of a rule's curve, and what is told of each."""
+    """Return the points of a rule's curve with their tooltips."""
     return [
         (epsilons[i], mean, _under(name, epsilons[i], mean, "PGD"))
         for i, mean in zip(curve.epochs, curve.mean, strict=True)
@@ -114,7 +114,7 @@ def _under(rule: str, epsilon: float, accuracy: float, attack: str) -> str:
 
 
 def _marked(axes: Axes, own: Sequence[Robustness], colour: str) -> None:
-    """Draw the mean accuracy under attacks at one ε; a ring where gradients mask."""
+    """Draw the mean accuracy under attacks at one ε, with a ring if gradients are masked."""
     for attack, marker, size, fill in ((WITHOUT, "s", 9, "none"), (STRONGEST, "X", 7, colour)):
         for epsilon, accuracy in _points(own, attack):
             axes.plot(
@@ -134,7 +134,7 @@ def _epsilons(found: Mapping[str, Sequence[Robustness]]) -> list[float]:
 
 
 def _by_place(found: Robustness, epsilons: Sequence[float]) -> dict[int, float | None]:
-    """Return a curve by the places of its ε."""
+    """Return a curve by the indices of its ε."""
     return {epsilons.index(epsilon): accuracy for epsilon, accuracy in found.curve.items()}
 
 

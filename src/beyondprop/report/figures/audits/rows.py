@@ -1,4 +1,4 @@
-"""Panels with a row for each rule, and heat maps: what the figures of an audit have in common."""
+"""Common parts of the figures of an audit: panels with a row for each rule, and heat maps."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, ROW = 400, 30
-"""Of a panel with rows; of the room for each."""
+"""Width of a panel with rows, and height of a row."""
 SMALL, LOW = 300, 220
 """Width and height of a small panel."""
 LONGEST = 22
-"""Characters of a rule's name beside a panel."""
+"""Most characters of a rule's name next to a panel."""
 HEAT, COLD = (0.835, 0.369, 0.0), (0.0, 0.447, 0.698)
-"""Of large numbers, and of those below zero; seen on light and on dark pages."""
+"""Colours of positive and negative numbers, visible on light and on dark pages."""
 
 
 def name_of(rule: str, length: int = LONGEST) -> str:
-    """Return a rule's name beside what is drawn of it."""
+    """Return a rule's name as a label of a figure."""
     return plain(shorten(label(rule), length))
 
 
 def rows_panel(
     rules: Sequence[str], styles: Mapping[str, Style], title: str = "", row: int = ROW
 ) -> tuple[Figure, Axes, dict[str, float]]:
-    """Return a panel with a row for each rule, the first on top, and the rows' places."""
+    """Return a panel with a row for each rule, the first on top, and the rows' positions."""
     names = {rule: name_of(rule) for rule in rules}
     right = 26 + max(map(text_width, names.values()))
     figure, axes = panel(WIDTH, MARGIN_TOP + MARGIN_BOTTOM + row * len(rules), right, title)
@@ -52,7 +52,7 @@ def rows_panel(
 def marks(
     axes: Axes, values: Sequence[float], place: float, style: Style, filled: bool = True
 ) -> None:
-    """Draw numbers of a row: their mean as a large mark, each seed's as a small one."""
+    """Draw the numbers of a row: their mean as a large mark, and each seed as a small one."""
     if not values:
         return
     with of_rule(axes, style):
@@ -71,8 +71,8 @@ def heat(axes: Axes, tints: Sequence[Sequence[float]]) -> None:
     """Draw a grid of tints, the first row on top.
 
     Args:
-        axes: Of a whole number for each column and row.
-        tints: From 0, the page, to 1; below zero down to -1 in the other colour.
+        axes: Axes with a whole number for each column and row.
+        tints: From 0, the page's colour, to 1; negative tints, to -1, have the other colour.
     """
     import numpy as np
 
@@ -85,10 +85,10 @@ def heat(axes: Axes, tints: Sequence[Sequence[float]]) -> None:
 
 
 def few_numbers(axes: Axes) -> None:
-    """Write the numbers of the vertical axis short, with real minus signs."""
+    """Format the numbers of the vertical axis in a short form, with real minus signs."""
     axes.yaxis.set_major_formatter(lambda value, _: minus(f"{value:.3g}"))
 
 
 def in_order(values: Mapping[str, float]) -> str:
-    """Return numbers by name, for those who can't see a picture."""
+    """Return numbers by name, for screen readers."""
     return ", ".join(f"{name_of(rule)} {minus(f'{value:.3g}')}" for rule, value in values.items())

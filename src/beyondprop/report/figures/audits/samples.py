@@ -1,6 +1,4 @@
-"""Single samples, and why each rule's model answers as it does: what it looks at, and which regions
-act together.
-"""
+"""Single samples with explanations of each rule's answer: its map, and effects of its regions."""
 
 from __future__ import annotations
 
@@ -23,19 +21,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEW = 3
-"""Samples that are shown."""
+"""Most samples that are shown."""
 LISTED = 5
-"""Effects in a list."""
+"""Most effects in a list."""
 SIDE, TOP, GAP = 136, 24, 18
-"""Of a square picture; above and between two."""
+"""Side of a square picture, and the gaps above it and between two."""
 LINE_HEIGHT = 17
-"""Of a region's name in a table."""
+"""Line height of a region's name in a table."""
 LONGEST = 18
-"""Characters of a region's name, and of an answer."""
+"""Most characters of a region's name, and of an answer."""
 
 
 def samples(audit: Audit, styles: Mapping[str, Style], prefix: str) -> list[Exhibit]:
-    """Return a few samples of the first seed: for each the picture, and a panel a rule."""
+    """Return some samples of the first seed: for each the picture, and one panel per rule."""
     first = {rule: own[0] for rule, own in audit.answers(Explanations).items()}
     rows = list(dict.fromkeys(each.row for own in first.values() for each in own.shown))
     seeds = listing([str(seed) for seed in dict.fromkeys(audit.first_seeds(Explanations).values())])
@@ -64,7 +62,7 @@ def _sample(
     image = first.picture is not None
     if image:
         drawn.insert(0, _itself(first, f"{prefix}-itself"))
-        keys.insert(0, "")  # it is no rule's
+        keys.insert(0, "")  # the picture belongs to no rule
         what = (
             "For each rule, the map of integrated gradients, and beside it the effects of patches"
             " alone (tint) and in pairs (arcs between them)"
@@ -82,7 +80,7 @@ def _sample(
 
 
 def _listed(sample: Sample) -> str:
-    """Return the short list of one rule."""
+    """Return the list of effects of one rule."""
     effects = "; ".join(_effect(each) for each in sample.most[:LISTED]) or "nothing"
     pairs = [each for each in sample.pairs[:LISTED] if each not in sample.most[:LISTED]]
     more = f". Pairs: {'; '.join(map(_effect, pairs[:2]))}" * bool(pairs)
@@ -142,7 +140,7 @@ def _rule(rule: str, sample: Sample, named: tuple[str, ...], name: str) -> str:
 
 
 def _alone(sample: Sample, named: Sequence[str]) -> list[str]:
-    """Return what is told of each region alone."""
+    """Return the tooltip of each single region."""
     return [
         f"{name} alone: {minus(f'{size:+.3g}')}"
         for name, size in zip(named, sample.single, strict=False)
@@ -155,7 +153,7 @@ def _map(axes: Axes, found: Picture) -> None:
 
 
 def _patches(axes: Axes, sample: Sample, named: Sequence[str], across: int) -> list[Tip]:
-    """Draw what patches do alone as tints, and in pairs as arcs; return what is told of each."""
+    """Draw effects of single patches as tints, and of pairs as arcs; return the tooltips."""
     most = max(map(abs, sample.single), default=0.0) or 1.0
     tints = [0.8 * each / most for each in sample.single]
     heat(axes, [tints[i : i + across] for i in range(0, len(tints), across)])
@@ -176,7 +174,7 @@ def _arc(
     sample: Sample,
     bent: float,
 ) -> None:
-    """Draw what two regions do together: the larger the thicker."""
+    """Draw the effect of a pair of regions, which defines the width of the line."""
     from matplotlib.patches import FancyArrowPatch
 
     most = max((abs(each.size) for each in sample.pairs), default=0.0) or 1.0
@@ -200,8 +198,8 @@ def _arc(
 
 
 def _of_table(title: str, sample: Sample, named: Sequence[str]) -> tuple[Figure, list[Tip]]:
-    """Return a picture of features: what each does alone as a bar, and arcs between pairs; and
-    what is told of each.
+    """Return a picture of features with single effects as bars and effects of pairs as arcs, and
+    the tooltips.
     """
     height = TOP + LINE_HEIGHT * len(named) + 8
     figure = _figure(height, title)

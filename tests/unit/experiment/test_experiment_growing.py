@@ -56,7 +56,7 @@ def test_a_comparison_grows_by_the_projections_of_its_rules(
     found = compare(more, tmp_path / "c", resume=True, task=BLOBS)
     names = ["backprop", "dfa", "dfa(projection=sparse)", "frozen", "linear"]
     assert [row["rule"] for row in found["rows"]] == names
-    assert "rules dfa(projection=sparse)" in capsys.readouterr().err.replace("\n", " ")
+    assert "rules dfa(projection=sparse)" in " ".join(capsys.readouterr().err.split())
     # Of a rule that is named alone, and without `--resume` in a folder of its own.
     found = compare(replace(more, rules=("fa",)), tmp_path / "c", resume=True, task=BLOBS)
     assert [row["rule"] for row in found["rows"]][3] == "fa(projection=sparse)"

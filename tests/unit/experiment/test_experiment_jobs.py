@@ -155,7 +155,7 @@ def test_what_is_added_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
     compare(spec, tmp_path / "c", task=BLOBS)
     capsys.readouterr()
     compare(replace(spec, rules=("dfa",), seeds=(3,)), tmp_path / "c", resume=True, task=BLOBS)
-    said = capsys.readouterr().err.replace("\n", " ")
+    said = " ".join(capsys.readouterr().err.split())
     assert "rules dfa and seeds 3" in said
 
 

@@ -1,8 +1,10 @@
 """The tables of projections on pages, made from records."""
 
+import math
 from typing import Any
 
 from benchmarks.common.tables import Cells, number, percent
+from beyondprop.projections import BySize
 
 
 def wide(rows: list[dict[str, Any]]) -> Cells:
@@ -38,6 +40,27 @@ def sizes(rows: list[dict[str, Any]]) -> Cells:
         )
     heads = [f"`{kind}`" for kind in kinds if kind != "dense"]
     return ("size", "`dense`, ms", *heads, "chosen", "its time / the fastest's"), lines
+
+
+def by_size(rows: list[dict[str, Any]]) -> Cells:
+    """Return the times of dense and structured projections of wide errors: one row per size."""
+    lines = []
+    for size in dict.fromkeys(size_of(row) for row in rows):
+        found = {row["kind"]: row for row in rows if size_of(row) == size}
+        row = found["hadamard"]
+        n = 2 ** (max(row["inputs"], row["outputs"]) - 1).bit_length()
+        lines.append(
+            [
+                size,
+                number(row["inputs"] * row["outputs"] / (n * math.log2(n)), ".1f"),
+                number(found["dense"]["seconds"] * 1000, ",.1f"),
+                number(row["seconds"] * 1000, ",.1f"),
+                number(1 / ratio(row), ".2f"),
+                f"`{BySize().chosen(row['inputs'], row['outputs']).name}`",
+            ]
+        )
+    heads = ("size", "entries / (n log₂ n)", "`dense`, ms", "`hadamard`, ms")
+    return (*heads, "`dense` / `hadamard`", "`BySize` chooses"), lines
 
 
 def size_of(row: dict[str, Any]) -> str:

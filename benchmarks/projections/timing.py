@@ -26,6 +26,7 @@ from beyondprop.measure import Case, Step
 from beyondprop.projections import (
     ALL,
     FULL,
+    Dense,
     Hadamard,
     Projection,
     Streamed,
@@ -70,6 +71,12 @@ def sizes() -> list[Sizes]:
         Sizes(MILLION, MILLION, 64, (Streamed,), part=2**12),
         Sizes(4096, 4096, 1),
         *(Sizes(inputs, 4096, 256) for inputs in (10, 1000, 4096, 50000)),
+        # Around the width from which `BySize` takes `Dense` no longer.
+        *(
+            Sizes(50257, outputs, batch, (Dense, Hadamard))
+            for outputs in (256, 1024, 3072)
+            for batch in (32, 512)
+        ),
     ]
 
 

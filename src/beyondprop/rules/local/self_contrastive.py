@@ -22,7 +22,7 @@ SAMPLES = 2
 
 @dataclass(frozen=True)
 class SelfContrastiveForwardForward(LossRule):
-    """Self-contrastive forward-forward: blocks tell like pairs from unlike ones, without labels.
+    """Self-contrastive forward-forward: blocks separate like from unlike pairs, without labels.
 
     In addition to the batch, each block runs on pairs of inputs: every input paired with itself,
     and every input paired with the next one in the batch, ``x⁺ = x_k + x_k`` and ``x⁻ = x_k + x_n``

@@ -42,9 +42,23 @@ def traced() -> UserError:
     """Return the error for a forward pass that is traced, exported or transformed."""
     return UserError(
         "a model with rules attached is traced, exported or transformed by torch.func, and the "
-        "result would not learn by these rules: do it inside exact_gradients(model) or "
-        "torch.no_grad(), or call remove() on the handle first"
+        "result would not learn by these rules: call handle.remove() first, or do it inside "
+        "bp.exact_gradients(model) or torch.no_grad()"
     )
+
+
+def refuse_export() -> None:
+    """Refuse an export; call it if `torch.compiler.is_exporting()`, which is a cheap check.
+
+    Raises:
+        UserError: Always.
+    """
+    raise traced()
+
+
+# Set as by torch.compiler.assume_constant_result, which would load the compiler. In a strict
+# export the compiler then runs the function, and its error reaches the user unchanged.
+refuse_export._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def no_second_derivative() -> UserError:

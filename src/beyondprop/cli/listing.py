@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from inspect import Parameter, signature
 from itertools import chain
 from typing import Any
 
@@ -17,6 +19,9 @@ from beyondprop.text import aligned, did_you_mean
 HELP = "List rules, tasks, projections, optimizers, measures, audits, schedules and devices."
 WITHIN = ("objective",)
 """Kinds of objects that are arguments of rules and have no separate list."""
+ANY = Parameter.VAR_KEYWORD
+WITH_VALUES = ("projection", "photonic device")
+"""Kinds of objects whose parts are shown with their values."""
 
 
 def parser() -> Parser:
@@ -57,17 +62,36 @@ def registries() -> Sequence[Registry[Any]]:
     return (RULES, TASKS, PROJECTIONS, OBJECTIVES, OPTIMIZERS, MEASURES, SECTIONS, PROCESSORS)
 
 
+def others() -> Sequence[Registry[Any]]:
+    """Return the registries for arguments of single commands, which the lists leave out."""
+    from beyondprop.continual.methods import METHODS
+    from beyondprop.experiment.tracking import TRACKERS
+    from beyondprop.modalities.balance import BALANCES
+    from beyondprop.modalities.fusions import FUSIONS
+    from beyondprop.neighbourhoods import CANDIDATES, DRAWS
+    from beyondprop.optics import PROCESSORS
+    from beyondprop.pieces.distances import DISTANCES
+
+    given = (CANDIDATES, DISTANCES, DRAWS, FUSIONS, BALANCES, METHODS, TRACKERS)
+    return (*PROCESSORS.parts, *given)
+
+
 def lists() -> dict[str, dict[str, str]]:
     """Return the lists by title, with a line for each name."""
-    from beyondprop._torch.devices import devices
-    from beyondprop.experiment.schedules import SCHEDULES
-
     named = {
-        f"{each.kind}s": {name: each.describe(name) for name in each}
+        f"{each.kind}s": {name: each.describe(name) for name in (*each, *each.makers)}
         for each in registries()
         if each.kind not in WITHIN
     }
-    return named | {
+    return named | plain_lists()
+
+
+def plain_lists() -> dict[str, dict[str, str]]:
+    """Return the names that take no arguments, by title, with a line each."""
+    from beyondprop._torch.devices import devices
+    from beyondprop.experiment.schedules import SCHEDULES
+
+    return {
         "schedules": {name: each.summary for name, each in SCHEDULES.items()},
         "devices": devices() | {"opu": "a photonic co-processor, simulated: beyondprop project"},
     }
@@ -89,20 +113,60 @@ def details(name: str, known: Sequence[Registry[Any]]) -> str:
         UserError: No registry has it.
     """
     found = [registry for registry in known if holds(registry, name)]
+    plain: list[str] = []
+    if not found and ":" not in name:
+        found = [registry for registry in others() if holds(registry, name)]
+        plain = [
+            f"{title.removesuffix('s')} {name}: {lines[name]}"
+            for title, lines in plain_lists().items()
+            if name in lines
+        ]
     if not found and ":" in name:  # a function, whose result is unknown without a call
         function = dotted.resolve(name)
         if not callable(function):
             kinds = ", ".join(registry.kind for registry in known)
             raise UserError(f"{name} is a {type(function).__name__}, and none of these: {kinds}")
         return shown(name, first_line(function), list(parameters(function) or ()))
-    if not found:
+    if not found and not plain:
         raise UserError(
             f"there is no {name!r} among the {', '.join(r.kind + 's' for r in known)}: "
-            f"beyondprop list shows them{did_you_mean(name, chain.from_iterable(known))}"
+            f"beyondprop list shows them{did_you_mean(name, names(known))}"
         )
-    return "\n".join(
-        shown(f"{each.kind} {name}", each.describe(name), each.arguments(name)) for each in found
-    )
+    told = []
+    for each in found:
+        told.append(shown(f"{each.kind} {name}", each.describe(name), named(each, name)))
+        told += values(each.entry(name)) if each.kind in WITH_VALUES else ()
+    return "\n".join([*told, *plain])
+
+
+def names(known: Sequence[Registry[Any]]) -> Iterator[str]:
+    """Yield every name that `details` can describe."""
+    for each in (*known, *others()):
+        yield from (*each, *each.makers)
+    yield from chain.from_iterable(plain_lists().values())
+
+
+def named(registry: Registry[Any], name: str) -> list[str]:
+    """Return the names of the arguments; for a function with ``**keywords``, only the named ones."""
+    maker = registry.makers.get(name)
+    if maker is None:
+        return registry.arguments(name)
+    return [each.name for each in signature(maker).parameters.values() if each.kind != ANY]
+
+
+def values(thing: Any, indent: str = "  ") -> Iterator[str]:
+    """Yield the parts of an object with their values, a line each."""
+    if isinstance(thing, type) and is_dataclass(thing):
+        thing = thing()
+    for field in fields(thing) if is_dataclass(thing) else ():
+        part = getattr(thing, field.name)
+        if not field.repr or not is_dataclass(part):
+            continue
+        if any(is_dataclass(getattr(part, inner.name)) for inner in fields(part)):
+            yield f"{indent}{field.name}:"
+            yield from values(part, f"{indent}  ")
+        else:
+            yield f"{indent}{field.name}: {part!r}"
 
 
 def shown(title: str, line: str, arguments: Sequence[str]) -> str:
@@ -117,7 +181,7 @@ def holds(registry: Registry[Any], name: str) -> bool:
         UserError: There is no such module or attribute.
     """
     if ":" not in name:
-        return name in registry
+        return name in registry or name in registry.makers
     found = dotted.resolve(name)
     if isinstance(found, type):
         return issubclass(found, registry.base)

@@ -9,12 +9,14 @@ from jsonargparse import Namespace
 
 from beyondprop.cli.parser import Parser
 from beyondprop.errors import UserError
-from beyondprop.text import aligned
+from beyondprop.text import aligned, did_you_mean
 
 HELP = "Project random vectors from one width to another, and report the cost and the accuracy."
-DEVICES = "cpu, cuda or another PyTorch device, or opu, a simulated photonic co-processor."
+DEVICES = (
+    "cpu, cuda or another PyTorch device, or a simulated photonic co-processor: lighton-opu "
+    "(opu for short) or ideal."
+)
 KIND = "A projection (see `beyondprop list`). With --device opu: the one to compare light with."
-LIGHT = "opu"
 
 
 def parser() -> Parser:
@@ -73,11 +75,20 @@ def run(arguments: Namespace) -> int:
 
 def said(device: str, **figures: Any) -> Sequence[tuple[str, str]]:
     """Return the lines to print: a name and a text each."""
+    import torch
+
     from beyondprop.experiment.optical_trial import project_by_light
     from beyondprop.experiment.projection_trial import project
+    from beyondprop.optics.presets import OPU, PRESETS
 
-    if device == LIGHT:
-        return project_by_light(**figures)
+    optical = {name: name for name in PRESETS} | {OPU: "lighton-opu"}
+    if device in optical:
+        return project_by_light(**figures, preset=optical[device])
+    try:
+        torch.device(device)
+    except RuntimeError:
+        if hint := did_you_mean(device, optical):
+            raise UserError(f"there is no device {device!r}{hint}") from None
     return project(**figures, device=device)
 
 

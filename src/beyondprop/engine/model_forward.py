@@ -12,7 +12,7 @@ from beyondprop._torch.eager import eager
 from beyondprop._torch.pytrees import leaves, replaced
 from beyondprop._torch.spread import is_spread
 from beyondprop._torch.threads import Turn
-from beyondprop._torch.tracing import check_run, no_second_derivative
+from beyondprop._torch.tracing import check_run, no_second_derivative, refuse_export
 from beyondprop.core import ForwardPass, ModelCall, ModelResult, ModelRule
 from beyondprop.engine.detach import check_not_taught
 from beyondprop.engine.passes import Passes
@@ -60,14 +60,33 @@ class ModelForward:
         if not self.passes.current.outer:
             check_not_taught(self.passes.mode)
 
-    # Not compiled: dual numbers and second passes would have to be traced.
-    @eager
+    @property
+    def __wrapped__(self) -> Any:
+        """The model's own `forward`, for `inspect.signature`."""
+        model = self.passes.model
+        return type(model).forward.__get__(model) if self.own is None else self.own
+
+    @property
+    def __code__(self) -> Any:
+        """The code of that function, which `torch.export` reads."""
+        return self.__wrapped__.__code__
+
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """Run the model, and teach it if it learns and gradients are enabled.
 
         Raises:
-            UserError: An input requires a gradient, which such a rule does not compute.
+            UserError: An input requires a gradient, which such a rule does not compute; or the
+                model is exported.
         """
+        if torch.compiler.is_exporting():
+            if torch.is_grad_enabled() and not self.passes.mode.exact:
+                refuse_export()
+            return self.plain(*inputs, **keywords)
+        return self._run(*inputs, **keywords)
+
+    # Not compiled: dual numbers and second passes would have to be traced.
+    @eager
+    def _run(self, *inputs: Any, **keywords: Any) -> Any:
         with self._turn:
             parameters = dict(self.passes.model.named_parameters())
             learns = any(p.requires_grad for p in parameters.values())
@@ -141,10 +160,7 @@ class ModelForward:
 
     def plain(self, *inputs: Any, **keywords: Any) -> Any:
         """Run the model's own forward pass."""
-        if self.own is not None:
-            return self.own(*inputs, **keywords)
-        model = self.passes.model
-        return type(model).forward(model, *inputs, **keywords)
+        return self.__wrapped__(*inputs, **keywords)
 
 
 class PlainForward(nn.Module):

@@ -8,6 +8,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from beyondprop._torch.pytrees import leaves, replaced
+from beyondprop._torch.tracing import check_run, refuse_export
 from beyondprop.core import Block, ForwardPass, Mode, Schedule
 from beyondprop.engine.arguments import Given
 from beyondprop.engine.checks import check_classes, check_covered, check_guess, check_outputs
@@ -156,11 +157,14 @@ class Passes:
         """Check the state kept between passes, and count the pass."""
         state = self.state
         if torch.compiler.is_compiling():
+            if torch.compiler.is_exporting():
+                refuse_export()
             state.begin_uncompiled(training)
             return
         parameter = next(self.model.parameters(), None)
         device = None if parameter is None else parameter.device
         if device != self._device or state.unsettled or (state.alone and _distributed()):
+            check_run(parameter)
             state.check()
             self._device = device
         self.mode.number += training
@@ -185,6 +189,8 @@ class Passes:
         """Return the part of a new forward pass that rules see; None if it is not taught."""
         if self.mode.exact or not torch.is_grad_enabled():
             return None
+        if torch.compiler.is_exporting():  # first: much of what follows cannot be exported
+            refuse_export()
         if self.members is not None:
             self.members.check()
         training = self.model.training
@@ -201,6 +207,7 @@ class Passes:
             found, chain = chain
             targets = found.targets if found.passes is self else None
         if self._needs_targets is not None and targets is None:
+            check_run(first)
             labels = None if self.arguments is None else self.arguments.labels
             named = "" if labels is None else f"call the model with {labels.name}=, or "
             raise UserError(

@@ -18,10 +18,10 @@ from beyondprop.optics import (
     PhotonicCost,
     PhotonicProcessor,
     break_even,
-    lighton_opu,
     measured_rate,
     optical_cost,
 )
+from beyondprop.optics.presets import processor
 from beyondprop.optics.trial import errors
 from beyondprop.projections import FULL, Dense, costs
 from beyondprop.projections.cost import memory as free_memory
@@ -41,18 +41,19 @@ def project_by_light(
     seed: int,
     memory: int | None,
     watts: float | None,
+    preset: str = "lighton-opu",
 ) -> NamedLines:
     """Return the figures of the preset and of electronics, as lines with a name and a text.
 
     Raises:
         UserError: A width exceeds the device's limits, the kind is unknown, or none fits.
     """
-    device = lighton_opu()
+    device = processor(preset)
     device.check_widths(inputs, outputs, device.retrieval.pixels)
     chip = electronics(batch, watts)
     light = optical_cost(device, chip, LINK, batch, inputs, outputs)
     of = f"{inputs:,} to {outputs:,} numbers, batch {batch}"
-    said = [("projection", f"photonic, preset lighton-opu, simulated, seed {seed}: {of}")]
+    said = [("projection", f"photonic, preset {preset}, simulated, seed {seed}: {of}")]
     said += times(device, chip, light, batch)
     said.append(("energy", energy(device, light, watts)))
     said.append(("error", wrong(device, inputs, outputs, seed)))

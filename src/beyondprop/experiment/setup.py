@@ -24,6 +24,7 @@ from beyondprop.errors import UserError
 from beyondprop.experiment.faults import check_returned, fault_of, fault_of_rule
 from beyondprop.experiment.plan import ComparePlan, RunPlan, factory
 from beyondprop.measure.blocks import gradients_of_blocks
+from beyondprop.optics.presets import OPU, PRESETS
 from beyondprop.tasks import Contrast, Data, Samples, Split, Task, attached, call, taught
 from beyondprop.tasks.order import drawn
 from beyondprop.tasks.samples import Rows
@@ -349,5 +350,10 @@ def _device(name: str) -> torch.device:
             raise UserError("device 'meta' has shapes but no numbers to train on; try cpu")
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
+        if name in (OPU, *PRESETS):
+            raise UserError(
+                f"device {name!r} is no device that a run computes on: a rule's projection is by "
+                "light, as in {dfa: {projection: {photonic: {device: lighton-opu}}}}"
+            ) from None
         reason = str(error).splitlines()[0]
         raise UserError(f"device {name!r} cannot be used here ({reason}); try cpu") from None

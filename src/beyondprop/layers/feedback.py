@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from beyondprop._torch.tracing import TRACERS, check_run
+from beyondprop._torch.tracing import TRACERS, check_run, refuse_export
 from beyondprop.core import AtWeight
 
 AtWeights = dict[str, AtWeight]
@@ -32,10 +32,11 @@ def taught(layer: Any, x: Any) -> bool:
     for at in layer._feedback.values():
         if at.mode.exact:
             return False
-        # Faster than calling check_run in every pass; the compiler cannot follow TRACERS.
-        if not torch.compiler.is_dynamo_compiling() and (
-            any(map(call, TRACERS)) or not isinstance(x, Tensor)
-        ):
+        if torch.compiler.is_dynamo_compiling():  # it cannot follow TRACERS
+            if torch.compiler.is_exporting():
+                refuse_export()
+        # Faster than calling check_run in every pass.
+        elif any(map(call, TRACERS)) or not isinstance(x, Tensor):
             check_run(x)
         return True
     return False

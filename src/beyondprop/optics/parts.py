@@ -16,7 +16,7 @@ from beyondprop.optics.encoder import (
     Ternary,
     UnevenTernary,
 )
-from beyondprop.optics.presets import LINES, PRESETS
+from beyondprop.optics.presets import LINES, OPU, PRESETS
 from beyondprop.optics.projection import PhotonicProjection
 from beyondprop.optics.retrieval import Anchors, OffAxis, PhaseShifting, Retrieval
 from beyondprop.optics.scattering import Scattering
@@ -28,6 +28,14 @@ PARTS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (*ENCODERS, *RETRIEVALS, Scattering, Camera, Specification, PhotonicProcessor)
 }
+
+
+def of_opu(name: str) -> str:
+    """Return a hint for the device name of `beyondprop project`; empty for other names."""
+    others = ", ".join([*PRESETS, PhotonicProcessor.__name__])
+    return f"did you mean 'lighton-opu'? There are {others}" if name == OPU else ""
+
+
 PROCESSORS: Registry[PhotonicProcessor] = Registry(
     "photonic device",
     PhotonicProcessor,
@@ -44,6 +52,7 @@ PROCESSORS: Registry[PhotonicProcessor] = Registry(
         )
     ],
     lines=LINES,
+    advice=of_opu,
 )
 """Complete devices and presets by name, for the argument of optical projections."""
 

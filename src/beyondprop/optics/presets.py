@@ -2,12 +2,13 @@
 
 from typing import cast
 
-from beyondprop.errors import check_type
+from beyondprop.errors import UserError, check_type, shown
 from beyondprop.optics.camera import Camera
 from beyondprop.optics.device import PhotonicProcessor
 from beyondprop.optics.encoder import Ternary
 from beyondprop.optics.retrieval import Anchors
 from beyondprop.optics.scattering import Scattering
+from beyondprop.text import suggested
 
 
 def ideal() -> PhotonicProcessor:
@@ -43,6 +44,15 @@ LINES = {
     "lighton-opu": "a device modelled on LightOn's optical processing unit, partly assumed",
 }
 """Descriptions of the presets, for lists."""
+OPU = "opu"
+"""Name of the preset modelled on LightOn's device in `beyondprop project`."""
+NAMED = {**PRESETS, "PhotonicProcessor": PhotonicProcessor}
+"""Names that specify a device."""
+
+
+def meant(name: str) -> str:
+    """Return "; did you mean ...?" with the closest device; empty if none is close."""
+    return suggested(name, {each: each for each in NAMED} | {OPU: "lighton-opu"})
 
 
 def processor(device: object) -> PhotonicProcessor:
@@ -51,8 +61,10 @@ def processor(device: object) -> PhotonicProcessor:
     Raises:
         UserError: The argument is neither a device nor the name of a preset.
     """
-    if isinstance(device, str) and device in PRESETS:
-        return PRESETS[device]()
-    names = " or ".join(map(repr, PRESETS))
-    check_type("the device", device, PhotonicProcessor, f"one, such as lighton_opu(), or {names}")
+    if isinstance(device, str) and device in NAMED:
+        return NAMED[device]()
+    wanted = f"one, such as lighton_opu(), or {' or '.join(map(repr, PRESETS))}"
+    if isinstance(device, str):
+        raise UserError(f"the device must be {wanted}, not {shown(device)}{meant(device)}")
+    check_type("the device", device, PhotonicProcessor, wanted)
     return cast("PhotonicProcessor", device)

@@ -65,6 +65,16 @@ class Registry(Mapping[str, T], Generic[T]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def parts(self) -> "tuple[Registry[Any], ...]":
+        """The registries for arguments of its entries."""
+        return self._parts[1:]
+
+    @property
+    def makers(self) -> Mapping[str, Callable[..., T]]:
+        """Functions that build an entry from required arguments."""
+        return self._makers
+
     def add(self, name: str, entry: Any, *parts: "Registry[Any]") -> None:
         """Add an entry, and the registries of the objects that it takes as arguments.
 

@@ -38,10 +38,19 @@ from beyondprop.report.modal.part import modal_part
 from beyondprop.report.modal.read import read_modalities
 from beyondprop.report.pages import environment
 from beyondprop.report.read import read_comparison
-from beyondprop.report.records import Comparison
+from beyondprop.report.records import Comparison, Run
 from beyondprop.report.rulebook import abouts, documentation, keys, known
 from beyondprop.report.style import Style, styles
-from beyondprop.report.text import NOT_MEASURED, ScoreFormat, capital, listing, plural, rate
+from beyondprop.report.text import (
+    NOT_MEASURED,
+    ScoreFormat,
+    capital,
+    listing,
+    plural,
+    rate,
+    short_names,
+)
+from beyondprop.rules import RULES
 
 
 def render(comparison: Mapping[str, Any]) -> str:
@@ -128,11 +137,19 @@ TERMS = {
 
 
 def _page(found: Collected, docs: str | None = None) -> str:
-    template, comparisons = environment().get_template("page.html.jinja"), found.comparisons
+    comparisons = found.comparisons
     rules = [row.rule for comparison in comparisons for row in comparison.rows]
     runs = [run for comparison in comparisons for run in comparison.runs]
     rules += [run.rule for run in runs]
-    drawn = styles(rules + [rule for audit in found.audits for rule in audit.rules])
+    rules += [rule for audit in found.audits for rule in audit.rules]
+    with short_names(rules, RULES):
+        return _rendered(found, styles(rules), runs, docs)
+
+
+def _rendered(
+    found: Collected, drawn: Mapping[str, Style], runs: Sequence[Run], docs: str | None
+) -> str:
+    template, comparisons = environment().get_template("page.html.jinja"), found.comparisons
     with page_style():
         compared = [_part(each, drawn, f"c{i}") for i, each in enumerate(comparisons)]
         modal = [modal_part(each, f"m{i}") for i, each in enumerate(found.modalities)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from beyondprop.experiment.table import GAINED
-from beyondprop.report.differences import told_apart
+from beyondprop.report.differences import ALIKE, of_pairs, told_apart, verdict
 from beyondprop.report.records import (
     BACKPROP,
     CONTROLS,
@@ -51,7 +51,7 @@ def headline(comparison: Comparison) -> str:
     if known:
         cost = rows[0].number("step_ratio")
         step = f", at {ratio(cost)} the step time"
-        return _told(known, comparison.below) + step * (len(rows) == 1 and cost is not None)
+        return _told(known, comparison) + step * (len(rows) == 1 and cost is not None)
     scores = ScoreFormat.of(comparison.task)
     reached = [
         f"{label(row.rule)} {scores.full(row.score_mean)}"
@@ -65,22 +65,62 @@ def headline(comparison: Comparison) -> str:
     return f"{what}: {listing(reached)}" if len(reached) <= NAMED + 2 else what
 
 
-def _told(rows: Sequence[RuleRow], below: str) -> str:
-    """Return the recoveries in words; one whose interval contains zero is not significant."""
+def _told(rows: Sequence[RuleRow], comparison: Comparison) -> str:
+    """Return the recoveries in words: first rules that do not differ significantly from backprop,
+    last rules whose interval contains zero, which show no significant recovery.
+    """
+    below, beside = comparison.below, _beside_backprop(comparison)
     undecided = [label(row.rule) for row in rows if _undecided(row)]
     worse = [label(row.rule) for row in rows if not _undecided(row) and _worse(row)]
     known = [row for row in rows if not _undecided(row) and not _worse(row)]
-    verb = "score" if len(worse) > 1 else "scores"
+    same = [row for row in known if beside.get(row.rule) == ALIKE]
+    more = [label(row.rule) for row in known if row not in same and _is_all(row)]
+    tested = [name for row in known if (name := label(row.rule)) in more and row.rule in beside]
+    untested = [name for name in more if name not in tested]
+    some = [row for row in known if row not in same and not _is_all(row)]
     show = "show" if len(undecided) > 1 else "shows"
     parts = [
-        _recovered(known, below) * bool(known),
-        f"{listing(worse)} {verb} below" * bool(worse),
-        f"{listing(undecided)} {show} no significant recovery over" * bool(undecided),
+        _alike(same),
+        f"{listing(tested)} {_score(tested)} above backprop" * bool(tested),
+        f"{listing(untested)} {_score(untested)} no lower than backprop" * bool(untested),
+        _recovered(some, below),
+        f"{listing(worse)} {_score(worse)} below {{}}" * bool(worse),
+        f"{listing(undecided)} {show} no significant recovery over {{}}" * bool(undecided),
     ]
-    first, *rest = [part for part in parts if part]
-    if not known:
-        first = f"{first} {GAINED[below]}"
-    return "; ".join([first, *(f"{part} {below}" for part in rest)])
+    # The first mention of the control gives its full name.
+    names = iter([below] * 2 if some else [GAINED[below], below])
+    return "; ".join(
+        part.replace("{}", next(names)) if part.endswith("{}") else part for part in parts if part
+    )
+
+
+def _beside_backprop(comparison: Comparison) -> dict[str, str]:
+    """Return the comparison of each rule with backprop, for rules paired with it by seed."""
+    found = [pair for pair in of_pairs(comparison) if BACKPROP in (pair.first, pair.second)]
+    return {pair.second if pair.first == BACKPROP else pair.first: verdict(pair) for pair in found}
+
+
+def _score(rules: Sequence[str]) -> str:
+    return "score" if len(rules) > 1 else "scores"
+
+
+def _alike(rows: Sequence[RuleRow]) -> str:
+    """Return the rules that do not differ significantly from backprop. A recovery above 100% is only
+    in the table, because a reader would take it for a gain.
+    """
+    if not rows:
+        return ""
+    told = [
+        label(row.rule) + f" (recovery {_share(row, ', ', '')})" * (not _is_all(row))
+        for row in rows
+    ]
+    who = listing(told) if len(rows) <= NAMED else f"{len(rows)} rules"
+    return f"{who} {'do' if len(rows) > 1 else 'does'} not differ significantly from {BACKPROP}"
+
+
+def _is_all(row: RuleRow) -> bool:
+    """Whether a recovery is displayed as more than 100%."""
+    return row.recovery is not None and round(100 * row.recovery) > 100
 
 
 def _undecided(row: RuleRow) -> bool:
@@ -109,11 +149,12 @@ def _recovered(known: Sequence[RuleRow], below: str) -> str:
     return f"{listing(told + [f'{label(row.rule)} {_share(row)}' for row in rest])} {gain}"
 
 
-def _share(row: RuleRow) -> str:
+def _share(row: RuleRow, opened: str = " (", closed: str = ")") -> str:
     """Return a recovery with its interval: `72% (61% to 83%)`."""
     interval = row.recovery_interval
-    between = "" if interval is None else f" ({percent(interval[0])} to {percent(interval[1])})"
-    return f"{percent(row.recovery)}{between}"
+    if interval is None:
+        return percent(row.recovery)
+    return f"{percent(row.recovery)}{opened}{' to '.join(map(percent, interval))}{closed}"
 
 
 def summary(comparison: Comparison) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 from beyondprop.registry import first_line
 from beyondprop.report.records import CONTROLS, LINEAR, Run
 from beyondprop.report.style import Style
-from beyondprop.report.text import label
+from beyondprop.report.text import is_shortened, label
 from beyondprop.rules import RULES
 
 LINEAR_DOES = "A linear model on the inputs, solved to convergence (lower control)."
@@ -43,6 +43,7 @@ class About:
         does: What it does, in one sentence; empty if unknown.
         page: The name of its page in the documentation, without a suffix; empty if there is none.
         papers: Its sources.
+        path: Its whole name as records have it, where a page shows it without its module.
     """
 
     name: str
@@ -50,6 +51,14 @@ class About:
     does: str = ""
     page: str = ""
     papers: tuple[Paper, ...] = ()
+    path: str = ""
+
+    @property
+    def titled(self) -> bool:
+        """Whether the full name adds something to the name in tables."""
+        if self.path:
+            return self.title != self.name
+        return self.title.lower() != self.name.lower()
 
 
 @dataclass(frozen=True)
@@ -88,16 +97,16 @@ def about(rule: str, run: Run | None = None) -> About:
 
     A page runs no code of a user's own rule; the description comes from a run's record.
     """
-    name = rule.partition("(")[0]
+    name, path = rule.partition("(")[0], rule if is_shortened(rule) else ""
     if name == LINEAR:
         return About(label(rule), "Linear model", LINEAR_DOES)
     if name not in RULES:
         called, does = (run.called, run.does) if run else ("", "")
-        return About(label(rule), called or label(rule), does)
+        return About(label(rule), called or label(rule), does, path=path)
     kind = type(RULES[name])
     found = pages_of_rules()[kind.__name__]
     papers = tuple(Paper(**each) for each in found["papers"])
-    return About(label(rule), found["title"], first_line(kind), found["page"], papers)
+    return About(label(rule), found["title"], first_line(kind), found["page"], papers, path)
 
 
 @lru_cache(maxsize=1)

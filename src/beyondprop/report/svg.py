@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
@@ -43,6 +44,22 @@ class Tip:
     y: float
     text: str
     key: str = ""
+
+
+def tip_box(x: float, y: float, width: float, height: float, text: str) -> str:
+    """Return an invisible rectangle of a figure, as SVG, with a tip.
+
+    Args:
+        x: Left edge, in pixels.
+        y: Upper edge, in pixels.
+        width: Width, in pixels.
+        height: Height, in pixels.
+        text: The tip.
+    """
+    return (
+        f'<rect class="tip" data-tip="{escape(plain(text))}" x="{x:.1f}" y="{y:.1f}"'
+        f' width="{width:.1f}" height="{height:.1f}" style="fill: transparent"></rect>'
+    )
 
 
 def inline(figure: Figure, name: str, label: str, tips: Sequence[Tip] = ()) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,6 +148,48 @@ def shorten(text: str, length: int = 22) -> str:
     return text if len(text) <= length else "…" + text[1 - length :]
 
 
+MODULE = re.compile(r"[A-Za-z_][\w.]*:(?=[A-Za-z_])")
+"""The module part in the name of a user's own object."""
+
+_SHORT: ContextVar[Mapping[str, str]] = ContextVar("short names of rules")
+
+
 def label(rule: str) -> str:
-    """Return a rule's displayed name: short names are upper-case abbreviations (`DFA`)."""
+    """Return a rule's displayed name: short names are upper-case abbreviations (`DFA`), and a
+    user's own rule has no module on a page (see `short_names`).
+    """
+    short = _SHORT.get({}).get(rule)
+    if short is not None:
+        return short
     return rule.upper() if rule.isalpha() and len(rule) <= 4 else rule
+
+
+def is_shortened(rule: str) -> bool:
+    """Whether a page shows a rule without its module."""
+    return rule in _SHORT.get({})
+
+
+@contextmanager
+def short_names(rules: Iterable[str], taken: Iterable[str] = ()) -> Iterator[None]:
+    """Within the context, `label` leaves out the modules of a user's own rules, unless two rules
+    would get the same name.
+
+    Args:
+        rules: The rules of a page.
+        taken: Names that no other rule may get.
+    """
+    unique = list(dict.fromkeys(rules))
+    short = {rule: MODULE.sub("", rule) for rule in unique}
+    often = Counter(name.casefold() for name in short.values())
+    others = {name.casefold() for name in taken}
+    token = _SHORT.set(
+        {
+            rule: name
+            for rule, name in short.items()
+            if name != rule and often[name.casefold()] == 1 and name.casefold() not in others
+        }
+    )
+    try:
+        yield
+    finally:
+        _SHORT.reset(token)

@@ -86,6 +86,10 @@ TASKS: Registry[Task] = Registry(
     | families.FAMILIES,
     key="task",
     makers={"from_csv": Task.from_csv, "from_folder": Task.from_folder},
+    lines={
+        "from_csv": "a table: {task: from_csv, path: FILE.csv, target: COLUMN}",
+        "from_folder": "images, a folder for each class: {task: from_folder, path: FOLDER}",
+    },
     advice=of_file,
 )
 """All registered tasks by name, the default first."""

@@ -14,6 +14,8 @@ import beyondprop as bp
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
+    # A forward pass is opened and closed, and a strict export tells what it leaves out.
+    pytest.mark.filterwarnings("ignore:While compiling, we found certain side effects"),
 ]
 
 RULES = ("dfa", "drtp", "dgl", "frozen", "fa", "pc", "fg", "pepita")
@@ -75,10 +77,37 @@ def test_what_would_not_learn_by_the_rule_is_refused(rule, make, how):
     if make is Net and rule in ("pc", "pepita"):
         pytest.skip("these rules teach chains")
     handle = attach(model, rule)
-    whole = bp.rules.RULES[rule].traits.whole_model
-    failure = AttributeError if whole and how is exported else bp.UserError
-    with handle.targets(Y), pytest.raises(failure):
+    with handle.targets(Y), pytest.raises(bp.UserError):
         how(model)
+
+
+def exported_strictly(model):
+    torch.export.export(model, (X,), strict=True)
+
+
+EVERY = [name for name in bp.rules.RULES if name not in ("backprop", "ff")]
+WAY_OUT = r"call handle\.remove\(\) first, or do it inside bp\.exact_gradients\(model\)"
+
+
+@pytest.mark.parametrize("how", [exported, exported_strictly, scripted])
+@pytest.mark.parametrize("rule", EVERY)
+def test_an_export_is_told_the_way_out_also_without_targets(rule, how):
+    model = chain()
+    attach(model, rule)
+    with pytest.raises(bp.UserError, match=WAY_OUT):
+        how(model)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("rule", EVERY)
+def test_exact_gradients_are_that_way(rule, strict):
+    model = chain()
+    attach(model, rule)
+    batch = torch.export.Dim("batch")
+    with bp.exact_gradients(model):
+        program = torch.export.export(model, (X,), dynamic_shapes=({0: batch},), strict=strict)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(X[:4]), model(X[:4]))
 
 
 @pytest.mark.parametrize("how", [traced, exported, scripted, transformed, mapped])

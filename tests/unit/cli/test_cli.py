@@ -253,6 +253,39 @@ def test_list_shows_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1] == "  arguments: projection, scale"
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("photonic", ["  device:", "    camera: Camera(photons=1000.0, shot_noise=True,"]),
+        ("lighton-opu", ["  encoder: Ternary(threshold=0.75)", "  camera: Camera(photons=1000.0,"]),
+        ("ideal", ["  encoder: Exact()"]),
+        ("Camera", ["  arguments: photons, shot_noise,"]),
+        (
+            "from_csv",
+            ["{task: from_csv, path: FILE.csv, target: COLUMN}", "  arguments: path,"],
+        ),
+        ("from_folder", ["{task: from_folder, path: FOLDER}", "  arguments: path, size"]),
+        ("immediate", ["schedule immediate: Each block learns within"]),
+        ("joint", ["balance joint: ", "schedule joint: Blocks learn after"]),
+        ("opu", ["device opu: a photonic co-processor"]),
+        ("gaussian", ["draw gaussian: "]),
+        ("narrower", ["candidate narrower: "]),
+        ("tensorboard", ["tracker tensorboard: "]),
+    ],
+)
+def test_list_answers_names_of_every_kind(
+    name: str, told: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", name]) == 0
+    found = capsys.readouterr().out
+    assert [each for each in told if each not in found] == []
+
+
+def test_list_says_how_tasks_of_files_are_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    assert "{task: from_csv, path: FILE.csv, target: COLUMN}" in capsys.readouterr().out
+
+
 # Mistakes -----------------------------------------------------------------------------------------
 
 
@@ -287,6 +320,11 @@ def test_list_shows_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         ("train --task experiment_tasks:WRONG_CLASSES", "targets (16,) int64"),
         ("train --task experiment_tasks:BROKEN", "the load of task broken failed: KeyError: None"),
         ("train --device meta", "device 'meta' has shapes"),
+        ("list from_csb", "did you mean 'from_csv'?"),
+        ("list Camara", "did you mean 'Camera'?"),
+        ("train --device lighton-opu", "a rule's projection is by light, as in {dfa: "),
+        ("train --device opu", "a rule's projection is by light, as in {dfa: "),
+        ("project --inputs 9 --outputs 9 --device lighton-op", "did you mean 'lighton-opu'?"),
         ("train --device abacus", "device 'abacus' cannot be used here"),
         ("list dfb", "there is no 'dfb' among the rules, tasks, projections, objectives"),
         ("train --rule no_module:Rule", "there is no module 'no_module'"),

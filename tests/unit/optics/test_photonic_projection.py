@@ -15,6 +15,7 @@ from beyondprop.optics import (
     PROCESSORS,
     Camera,
     OffAxis,
+    PhotonicProcessor,
     PhotonicProjection,
     Scattering,
     Ternary,
@@ -23,6 +24,7 @@ from beyondprop.optics import (
     ideal,
     lighton_opu,
 )
+from beyondprop.projections import PROJECTIONS
 
 DEVICES = {
     "ideal": ideal(),
@@ -309,3 +311,26 @@ def test_off_axis_has_a_matrix_for_as_many_outputs_as_it_projects_to():
 def test_seeds_that_cannot_be(seed):
     with pytest.raises(bp.UserError, match="a seed must be a whole number"):
         PhotonicProjection(seed)
+
+
+NAMES = {"ideal": ideal(), "lighton-opu": lighton_opu(), "PhotonicProcessor": PhotonicProcessor()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_devices_are_those_of_specs(name):
+    spec = {"photonic": {"device": name}}
+    rule = bp.rules.make({"dfa": {"projection": spec}})
+    made = (PhotonicProjection(device=name), PROJECTIONS.make(spec), rule.projection)
+    assert [each.device for each in made] == [NAMES[name]] * 3
+
+
+MISTYPED = {"lighton_opu": "lighton-opu", "opu": "lighton-opu", "Ideal": "ideal"}
+
+
+@pytest.mark.parametrize("typed", MISTYPED)
+def test_a_mistyped_device_is_suggested(typed):
+    said = rf"'{typed}'; did you mean '{MISTYPED[typed]}'\?"
+    with pytest.raises(bp.UserError, match=said):
+        PhotonicProjection(device=typed)
+    with pytest.raises(bp.UserError, match=said):
+        PROJECTIONS.make({"photonic": {"device": typed}})

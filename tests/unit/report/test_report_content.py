@@ -45,17 +45,17 @@ def with_rows(**figures: dict[str, Any]) -> Record:
 def test_the_headline_tells_every_rule_and_the_cost_of_a_single_one() -> None:
     record = with_rows(dfa={"recovery": 0.966, "step_ratio": 0.8449})
     assert headline(report.render(record)) == (
-        "DFA recovers 97% of what backprop gains over frozen hidden layers, at 0.84× the step time"
+        "DFA (recovery 97%) does not differ significantly from backprop, at 0.84× the step time"
     )
     record = comparison(epochs=1)
     for row, recovery in zip(record["rows"], [1.0, 0.99, 0.97, -0.032, 0.0], strict=True):
         row["recovery"] = recovery
     assert headline(report.render(record)) == (
-        "FA recovers 99% and DFA 97% of what backprop gains over frozen hidden layers;"
-        " DRTP scores below frozen"
+        "FA (recovery 99%) and DFA (recovery 97%) do not differ significantly from backprop;"
+        " DRTP scores below frozen hidden layers"
     )
     record["rows"][3]["recovery"] = -0.004
-    assert "FA recovers 99%, DFA 97% and DRTP 0% of" in headline(report.render(record))
+    assert "; DRTP recovers 0% of what backprop gains over" in headline(report.render(record))
     for row in record["rows"][1:4]:
         row["recovery"] = -0.2
     assert headline(report.render(record)) == "FA, DFA and DRTP score below frozen hidden layers"
@@ -67,8 +67,8 @@ def test_the_headline_claims_nothing_whose_interval_holds_zero() -> None:
     for row, (recovery, interval) in zip(record["rows"], found, strict=False):
         row.update(recovery=recovery, recovery_interval=interval)
     assert headline(report.render(record)) == (
-        "FA recovers 90% (80% to 100%) of what backprop gains over frozen hidden layers;"
-        " DFA and DRTP show no significant recovery over frozen"
+        "FA (recovery 90%, 80% to 100%) does not differ significantly from backprop;"
+        " DFA and DRTP show no significant recovery over frozen hidden layers"
     )
     record["rows"][1].update(recovery=-0.9, recovery_interval=[-1.0, -0.8])
     assert headline(report.render(record)) == (
@@ -78,7 +78,8 @@ def test_the_headline_claims_nothing_whose_interval_holds_zero() -> None:
 
 
 def test_many_rules_are_told_as_a_range() -> None:
-    record = comparison(("backprop", "a", "b", "c", "d", "e", "frozen"), epochs=1)
+    rules = ("backprop", "a", "b", "c", "d", "e", "frozen")
+    record = comparison(rules, seeds=(0,), epochs=1)  # one seed tests no difference
     for row, recovery in zip(record["rows"], [1, 0.3, 0.5, 0.9, 0.2, 0.4, 0], strict=True):
         row["recovery"] = recovery
     assert headline(report.render(record)).startswith(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,40 @@ def test_recovery_is_told_against_the_stronger_control() -> None:
     told = " ".join(summary(found))
     assert "with frozen hidden layers 93.0% and a linear model on the inputs 94.0%." in told
     assert "Chance is 10.0%: the best constant output." in told
+
+
+@pytest.mark.parametrize(
+    ("dfa", "told"),
+    [
+        ([0.985, 0.979, 0.986], "DFA does not differ significantly from backprop"),
+        (
+            [0.978, 0.98, 0.974],
+            "DFA (recovery 96%, 81% to 108%) does not differ significantly from backprop",
+        ),
+        ([0.999, 1.0, 0.998], "DFA scores above backprop"),
+    ],
+)
+def test_what_does_not_differ_from_backprop_is_told_in_words_and_no_gain(
+    dfa: list[float], told: str
+) -> None:
+    found = comparison(**SCORES | {"dfa": dfa})
+    assert headline(found) == told
+    (line,) = (each for each in lines(found) if each.rule == "dfa")
+    assert "to" in line.range  # the table keeps the interval
+
+
+def test_a_share_above_all_that_is_not_tested_is_no_gain_either() -> None:
+    found = comparison(**SCORES | {"dfa": [0.99, 0.99, 0.99]})
+    alone = replace(found, seeds=found.seeds[:1])
+    assert headline(alone) == "DFA scores no lower than backprop"
+
+
+def test_what_differs_from_backprop_comes_behind_what_does_not() -> None:
+    found = comparison(**SCORES | {"fa": [0.985, 0.979, 0.986], "drtp": [0.9, 0.901, 0.899]})
+    assert headline(found) == (
+        "FA does not differ significantly from backprop; DFA recovers 72% (62% to 83%) of what"
+        " backprop gains over a linear model on the inputs; DRTP scores below linear"
+    )
 
 
 def test_without_recovery_the_reason_is_told() -> None:

@@ -218,6 +218,8 @@ def test_the_picture_names_what_was_chosen_and_how_much_of_it_is_left() -> None:
     assert texts.count("teacher") == 3
     hints = [each.text for each in svg.all("g")[1].all("title")]
     assert hints == ["layers.1: teacher, chosen from 3 of 3 seeds"]
+    tips = [each.attributes["data-tip"] for each in svg.all("rect", class_="tip")]
+    assert tips == [each.text for group in svg.all("g") for each in group.all("title")]
     frames = [each for each in svg.all("rect") if "stroke" in (each.attributes["style"] or "")]
     bars = svg.all("g")[0].all("rect")
     assert len(frames) == 1 + 2 * 3

@@ -1,7 +1,8 @@
 """What pages tell of rules: full names, papers, and where nothing is known."""
 
 import pytest
-from html_tree import read
+from audit_records import audit
+from html_tree import Element, read
 from report_records import comparison
 
 from beyondprop import report
@@ -70,3 +71,35 @@ def test_the_documentation_is_what_the_package_names(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(rulebook, "metadata", lambda _: Named())
     assert rulebook.documentation() == "https://example.org/site/docs/"
+
+
+def shown(*rules: str) -> Element:
+    """Return the page on rules, backprop and frozen among them."""
+    return read(report.render(comparison(("backprop", *rules, "frozen"), seeds=(0,), epochs=1)))
+
+
+def test_a_rule_of_your_own_goes_by_its_class_and_keeps_its_path_as_a_tip() -> None:
+    page = shown("my_project.rules:Signs(scale=2.0)", "dfa(projection=my_project.light:Lamp)")
+    table = next(e for e in page.all("table") if "main" in (e.attributes["class"] or ""))
+    heads = {
+        head.all("a")[0].text: head.attributes.get("title") for head in table.all("th", scope="row")
+    }
+    assert heads["Signs(scale=2.0)"] == "my_project.rules:Signs(scale=2.0)"
+    assert heads["dfa(projection=Lamp)"] == "dfa(projection=my_project.light:Lamp)"
+    assert heads["backprop"] is None
+    paths = [code.text for code in page.all("code")]
+    assert "my_project.rules:Signs(scale=2.0)" in paths
+    assert "my_project" not in page.all("h1")[0].text
+
+
+def test_rules_that_would_get_one_name_keep_their_modules() -> None:
+    text = shown("mine:Signs", "yours:Signs", "mine:DFA", "other:Plain").text
+    assert {"mine:Signs", "yours:Signs", "mine:DFA"} <= set(text.split())
+    assert "other:Plain" not in text.partition("The rules")[0]
+
+
+def test_audits_name_rules_so_too() -> None:
+    page = read(report.render_audit(audit(("backprop", "my_project.rules:Signs", "frozen"))))
+    heads = [each for each in page.all("th", scope="row") if each.attributes.get("title")]
+    assert {each.attributes["title"] for each in heads} == {"my_project.rules:Signs"}
+    assert {each.all("a")[0].text for each in heads} == {"Signs"}

@@ -13,9 +13,10 @@ from audit_records import audit
 from html_tree import read
 from modal_records import modalities
 from report_records import comparison, measured, probe
-from tests.browser import browser, needs_chromium
+from tests.browser import DESKTOP, PHONE, browser, needs_chromium
 
 from beyondprop import report
+from beyondprop.files import read_json
 from beyondprop.report.pages import script
 
 RULES = ("backprop", "dfa", "=danger|_%", "frozen")
@@ -37,6 +38,8 @@ window.box = (rule) => all(".filter label").find((each) => each.textContent === 
 SHOWN = (
     'all("#c0-rules tbody th a").filter((a) => !a.closest("[hidden]")).map((a) => a.textContent)'
 )
+RESULTS = Path(__file__).parents[3] / "results"
+CUE = """document.querySelector("table.main").closest(".scroll").previousElementSibling"""
 TIP = 'document.getElementById("tip").textContent'
 
 
@@ -153,3 +156,25 @@ def test_audits_and_modalities_are_read_whole_and_reached_by_tab(tmp_path: Path)
             page.open(file)
             assert page.unreached() == {}
             assert page.told("window.reached.size") > 10
+
+
+WIDE = """[...document.querySelectorAll("table.main")].map((table) => table.closest(".scroll"))
+  .filter((box) => box.scrollWidth > box.clientWidth).length"""
+
+
+@needs_chromium
+@pytest.mark.foreign
+@pytest.mark.parametrize("name", ["fashion-small", "cifar-conv"])
+def test_the_table_of_rules_fits_a_usual_window_and_scrolls_on_a_phone(
+    name: str, tmp_path: Path
+) -> None:
+    found = read_json(RESULTS / "comparisons" / f"{name}.json")
+    file = put(tmp_path, report.render(found))
+    with browser(tmp_path / "browser") as page:
+        for scheme in ("light", "dark"):
+            page.open(file, DESKTOP, scheme)
+            assert page.told("document.querySelectorAll('table.main').length") == 1
+            assert page.told(WIDE) == 0
+            page.open(file, PHONE, scheme)
+            assert page.told(WIDE) == 1
+            assert page.told(f"{CUE}.hidden") is False

@@ -39,6 +39,8 @@ def test_each_view_is_a_row_with_the_true_one_first() -> None:
         *("backprop", "22.75 dB"),
         *("DFA", "22.75 dB"),
     ]
+    tips = [each.attributes["data-tip"] for each in second.all("rect", class_="tip")]
+    assert tips == ["View 2, true", "View 2, backprop: 22.75 dB", "View 2, DFA: 22.75 dB"]
     links = [each.attributes["href"] for each in first.all("image")]
     assert links == [f"data:image/png;base64,{PICTURE}"] * 3
 

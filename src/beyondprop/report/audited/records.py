@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from beyondprop.measure import Column
 from beyondprop.report.records import TaskFacts
-from beyondprop.report.text import label
+from beyondprop.report.text import is_shortened, label
 
 T = TypeVar("T")
 
@@ -148,7 +148,9 @@ class Audit:
 def title(rule: str) -> str:
     """Return a rule's name for sentences: without commas, which separate the names of a list."""
     name, _, task = label(rule).partition(", ")
-    return f"{label(name)} ({task})" if task else name
+    if not task:
+        return name
+    return f"{name if is_shortened(rule) else label(name)} ({task})"
 
 
 def figures_of(runs: Sequence[OfRun], section: str, key: str) -> dict[int, float]:

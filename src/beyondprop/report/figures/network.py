@@ -14,7 +14,7 @@ from beyondprop.neighbourhoods import TEACHER
 from beyondprop.report.distilled.picture import Cell, Column, Picture, picture_of
 from beyondprop.report.distilled.records import Distillation
 from beyondprop.report.distilled.students import figure, rise
-from beyondprop.report.svg import plain
+from beyondprop.report.svg import plain, tip_box
 from beyondprop.report.text import percent, shorten
 
 PAGE = 920
@@ -94,6 +94,11 @@ def _drawn(picture: Picture, layout: Layout, columns: Sequence[Column]) -> str:
             for place, column in enumerate(columns)
             for part in _column(picture, layout, column, layout.left + place * layout.pitch)
         ),
+        *(
+            tip_box(layout.left + place * layout.pitch, _top(row), layout.bar, BAR, cell.hint)
+            for place, column in enumerate(columns)
+            for row, cell in enumerate(column.cells)
+        ),
     ]
     return (
         f'<svg viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" role="img"'
@@ -119,7 +124,7 @@ def _column(picture: Picture, layout: Layout, column: Column, x: float) -> Itera
 
 def _cell(picture: Picture, cell: Cell, whole: float, x: float, row: int) -> Iterator[str]:
     """Yield a frame for the teacher's piece, the bar in it, the name and the figures."""
-    y = LEGEND + HEAD + row * ROW
+    y = _top(row)
     part = 1.0 if cell.share is None else min(max(cell.share, 0.0), 1.0)
     yield "<g>"
     yield f"<title>{escape(plain(cell.hint))}</title>"
@@ -181,9 +186,14 @@ def _legend(picture: Picture) -> tuple[list[str], float]:
     return parts, max(across + x + 26 * CHARACTER, x + len(told) * CHARACTER)
 
 
+def _top(row: int) -> float:
+    """Return the top of the bars of a row."""
+    return LEGEND + HEAD + row * ROW
+
+
 def _baseline(row: int) -> float:
     """Return the baseline of the text of a row."""
-    return LEGEND + HEAD + row * ROW + BAR / 2 + 0.36 * FONT
+    return _top(row) + BAR / 2 + 0.36 * FONT
 
 
 def _colour(part: float) -> str:

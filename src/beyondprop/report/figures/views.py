@@ -10,7 +10,7 @@ from beyondprop.measure import Figures
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.records import Comparison
 from beyondprop.report.style import Style
-from beyondprop.report.svg import plain
+from beyondprop.report.svg import plain, tip_box
 from beyondprop.report.text import label, shorten
 
 TITLE = "Held-out views"
@@ -56,19 +56,26 @@ def _pictures(figures: Figures, key: str) -> list[str]:
 def _row(number: int, true: str, shown: Mapping[str, Figures]) -> str:
     """Return a row of pictures as SVG."""
     cells = [_cell(0, true, "true", "")]
+    tips = [_tip(0, f"View {number + 1}, true")]
     for place, (rule, figures) in enumerate(shown.items(), 1):
         made = _pictures(figures, "rendered")
         if number < len(made):
             told = _ratio(figures.details.get("psnr"), number)
             cells.append(_cell(place, made[number], shorten(label(rule), 18), told))
+            tips.append(_tip(place, f"View {number + 1}, {label(rule)}" + f": {told}" * bool(told)))
     width, height = (len(shown) + 1) * (SIDE + GAP) - GAP, SIDE + BELOW
     names = ", ".join(["true", *(label(rule) for rule in shown)])
     told = escape(plain(f"View {number + 1}: {names}"))
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="{told}">'
-        + "".join(cells)
+        + "".join(cells + tips)
         + "</svg>"
     )
+
+
+def _tip(place: int, text: str) -> str:
+    """Return the tip of a picture."""
+    return tip_box(place * (SIDE + GAP), 0, SIDE, SIDE, text)
 
 
 def _ratio(ratios: object, number: int) -> str:

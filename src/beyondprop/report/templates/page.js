@@ -94,7 +94,7 @@
       if (!title) return;
       const press = button(SIGNS.none, () => sortBy(table, rows, head, column), `Sort by ${title}`);
       press.className = "sort";
-      head.append(" ", press);
+      head.append("\u00a0", press);  // on the line of the last word
     });
   };
 
@@ -206,11 +206,17 @@
     const box = point.getBoundingClientRect();
     return [box.left + box.width / 2, box.top + box.height / 2];
   };
+  const beside = (low, at, high) => Math.max(low - at, 0, at - high);
+  const distance = (point, x, y) => {
+    const [left, top] = middle(point);
+    if (point.tagName !== "rect") return Math.hypot(left - x, top - y);
+    const box = point.getBoundingClientRect(); // as near everywhere in it
+    return Math.hypot(beside(box.left, x, box.right), beside(box.top, y, box.bottom));
+  };
   const nearest = (points, x, y) => {
     let [best, least] = [null, Infinity];
     for (const point of points) {
-      const [left, top] = middle(point);
-      const away = Math.hypot(left - x, top - y);
+      const away = distance(point, x, y);
       if (away < least) [best, least] = [point, away];
     }
     return { best, least };
@@ -218,6 +224,7 @@
   const withTips = (svg) => {
     const points = () => all(".tip", svg).filter((point) => !point.hasAttribute("hidden"));
     if (!points().length) return;
+    all("g > title", svg).forEach((each) => each.remove()); // the browser's own tips
     svg.tabIndex = 0;
     svg.setAttribute("aria-roledescription", "figure; arrow keys read its points");
     let at = null;

@@ -11,7 +11,7 @@ from beyondprop.report.audited.records import Audit
 from beyondprop.report.figures import Exhibit
 from beyondprop.report.figures.audits.rows import COLD, HEAT, SMALL, heat, name_of
 from beyondprop.report.figures.panel import UNITS
-from beyondprop.report.figures.tips import tips
+from beyondprop.report.figures.tips import thinned, tips
 from beyondprop.report.style import INK, LINE, MUTED, Style
 from beyondprop.report.svg import Tip, inline, plain
 from beyondprop.report.text import label, listing, minus, shorten
@@ -28,6 +28,8 @@ SIDE, TOP, GAP = 136, 24, 18
 """Side of a square picture, and the gaps above it and between two."""
 LINE_HEIGHT = 17
 """Line height of a region's name in a table."""
+CELLS = 8
+"""Cells along a side of a picture that have a tip."""
 LONGEST = 18
 """Most characters of a region's name, and of an answer."""
 
@@ -119,10 +121,12 @@ def _itself(sample: Sample, name: str) -> str:
     height = TOP + SIDE + 6
     figure = _figure(height, "The sample")
     axes = _square(figure, 0, height)
+    points: list[Tip] = []
     if sample.picture is not None:
         axes.imshow(sample.picture.rows, cmap="gray", aspect="auto", interpolation="none")
         axes.grid(visible=False)
-    return inline(figure, name, f"Test sample {sample.row}, truly {plain(sample.truth)}")
+        points = _pixels(axes, sample.picture, "value")
+    return inline(figure, name, f"Test sample {sample.row}, truly {plain(sample.truth)}", points)
 
 
 def _rule(rule: str, sample: Sample, named: tuple[str, ...], name: str) -> str:
@@ -132,8 +136,8 @@ def _rule(rule: str, sample: Sample, named: tuple[str, ...], name: str) -> str:
     if sample.map is not None and across * across == len(named):
         height = TOP + SIDE + 6
         figure = _figure(height, title)
-        _map(_square(figure, 0, height), sample.map)
-        points = _patches(_square(figure, 1, height), sample, named, across)
+        points = _map(_square(figure, 0, height), sample.map)
+        points += _patches(_square(figure, 1, height), sample, named, across)
     else:
         figure, points = _of_table(title, sample, named)
     return inline(figure, name, f"{title}: {plain(_listed(sample))}", points)
@@ -147,9 +151,23 @@ def _alone(sample: Sample, named: Sequence[str]) -> list[str]:
     ]
 
 
-def _map(axes: Axes, found: Picture) -> None:
+def _map(axes: Axes, found: Picture) -> list[Tip]:
     most = max((abs(value) for row in found.rows for value in row), default=0.0) or 1.0
     heat(axes, [[value / most for value in row] for row in found.rows])
+    return _pixels(axes, found, "integrated gradients")
+
+
+def _pixels(axes: Axes, found: Picture, what: str) -> list[Tip]:
+    """Return tips for some pixels, evenly spread."""
+    height, width = len(found.rows), len(found.rows[0])
+    return tips(
+        axes,
+        [
+            (x, y, f"row {y + 1}, column {x + 1}: {what} {minus(f'{found.rows[y][x]:.3g}')}")
+            for y in thinned(range(height), CELLS)
+            for x in thinned(range(width), CELLS)
+        ],
+    )
 
 
 def _patches(axes: Axes, sample: Sample, named: Sequence[str], across: int) -> list[Tip]:

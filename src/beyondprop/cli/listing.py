@@ -147,7 +147,7 @@ def names(known: Sequence[Registry[Any]]) -> Iterator[str]:
 
 
 def named(registry: Registry[Any], name: str) -> list[str]:
-    """Return the names of the arguments; for a function with ``**keywords``, only the named ones."""
+    """Return the names of the arguments; of a function with ``**keywords``, only the named."""
     maker = registry.makers.get(name)
     if maker is None:
         return registry.arguments(name)

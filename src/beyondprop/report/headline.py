@@ -105,8 +105,8 @@ def _score(rules: Sequence[str]) -> str:
 
 
 def _alike(rows: Sequence[RuleRow]) -> str:
-    """Return the rules that do not differ significantly from backprop. A recovery above 100% is only
-    in the table, because a reader would take it for a gain.
+    """Return the rules that do not differ significantly from backprop. A recovery above 100% is
+    only in the table, because a reader would take it for a gain.
     """
     if not rows:
         return ""

@@ -5,7 +5,9 @@ import torch
 
 def devices() -> dict[str, str]:
     """Return a description of each device, by its name in PyTorch."""
-    found = {"cpu": f"this machine's processor, {torch.get_num_threads()} threads by PyTorch"}
+    threads = torch.get_num_threads()
+    uses = f"PyTorch uses {threads} thread{'s' * (threads != 1)}"
+    found = {"cpu": f"this machine's processor; {uses}"}
     kind = torch.accelerator.current_accelerator()
     if kind is not None and torch.accelerator.is_available():
         module = torch.get_device_module(kind)

@@ -32,10 +32,17 @@ class Help(DefaultHelpFormatter):
 
 def told(default: Any) -> str:
     """Return a default in words; empty if there is none."""
-    if default is True:
-        return "true"
     if default is None or default is False or default == "==SUPPRESS==":
         return ""
-    if isinstance(default, tuple | list):
-        return ", ".join(map(str, default))
-    return str(default)
+    return words(default)
+
+
+def words(value: Any) -> str:
+    """Return a value as people write it in YAML, and a list without brackets."""
+    if isinstance(value, tuple | list):
+        return ", ".join(map(words, value))
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {words(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)

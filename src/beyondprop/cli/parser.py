@@ -36,7 +36,7 @@ SINGLE = {"distil": ("--samples",)}
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a list"}
 SPELLINGS = (
     "Options can be spelled with dashes (--batch-size) and in the singular or plural; --lr is the "
-    "learning rate."
+    "learning rate, and --no-NAME turns an option off, as in --no-measure-cost."
 )
 """The spellings that `renamed` accepts, for the help."""
 LONG = re.compile(r"(\S{60})\S{20,}")

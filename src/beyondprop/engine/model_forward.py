@@ -60,16 +60,15 @@ class ModelForward:
         if not self.passes.current.outer:
             check_not_taught(self.passes.mode)
 
-    @property
-    def __wrapped__(self) -> Any:
-        """The model's own `forward`, for `inspect.signature`."""
+    # Not properties: the class itself would look like a wrapper to `inspect`.
+    def __getattr__(self, name: str) -> Any:
+        """Return the model's own `forward` for `inspect.signature`, its code for `torch.export`."""
+        if name == "__code__":
+            return self.__wrapped__.__code__
+        if name != "__wrapped__":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         model = self.passes.model
         return type(model).forward.__get__(model) if self.own is None else self.own
-
-    @property
-    def __code__(self) -> Any:
-        """The code of that function, which `torch.export` reads."""
-        return self.__wrapped__.__code__
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """Run the model, and teach it if it learns and gradients are enabled.

@@ -107,9 +107,9 @@ class AlignmentMeasure(Measure):
     title = "Alignment with the true gradient"
     about = (
         "The cosine of the angle between a rule's update and the true gradient: 1 means the same"
-        " direction, 0 unrelated, −1 opposite. It is undefined if the rule changes nothing, or if"
-        " the true gradient is so short that rounding errors determine its direction. The table"
-        " shows the mean over hidden blocks and seeds at the end of training."
+        " direction, 0 unrelated, −1 opposite. It is void (undefined) if the rule changes nothing,"
+        " or if the true gradient is so short that rounding errors determine its direction. The"
+        " table shows the mean over hidden blocks and seeds at the end of training."
     )
     traits = MeasureTraits(frozenset({"handle", "inputs", "targets", "loss"}), each_epoch=True)
     columns = (

@@ -68,8 +68,8 @@ def calibrate(
 
     Each row ``h_k`` of signs lights every mirror once, in one of two frames, whereas a one-hot
     input lights a single mirror. So with the same number of shots, the light on each entry
-    increases by about the number of inputs. ``Σ_k h_k (h_kᵀ T) / n = T`` is a fast transform. With
-    ``n`` the smallest power of two that holds the inputs, a repeat takes n rows of
+    increases by a factor of about the number of inputs. ``Σ_k h_k (h_kᵀ T) / n = T`` is a fast
+    transform. With ``n`` the smallest power of two that holds the inputs, a repeat takes n rows of
     ``projection.device.shots`` shots each.
 
     Args:

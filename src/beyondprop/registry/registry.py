@@ -32,7 +32,7 @@ class Registry(Mapping[str, T], Generic[T]):
         parts: Registries of the objects that its objects take as arguments.
         lines: One-line descriptions of instances for lists, by short name.
         makers: By name, functions that build an object from arguments, such as a file's path. Specs
-            can name them; lists do not, since they require arguments.
+            can name them; iteration leaves them out, since they require arguments.
         advice: Returns what to do about an unknown name; empty if there is no advice.
     """
 

@@ -84,11 +84,12 @@ def _records(folder: Path) -> list[Path]:
     own = [folder / name for name in RECORDS if (folder / name).is_file()]
     found = own[:1] or sorted(path for name in RECORDS for path in folder.glob(f"*/{name}"))
     if not found:
+        empty = f"{folder} holds none of {', '.join(RECORDS)}"
         raise UserError(
-            f"{folder} holds none of {', '.join(RECORDS)}; name a folder"
+            f"{empty if folder.is_dir() else f'there is no folder {folder}'}; name a folder"
             " that `beyondprop compare`, `beyondprop distil`, `beyondprop modalities`,"
             " `beyondprop audit` or `beyondprop train` has written"
-            " (--resume ends one that was interrupted)"
+            " (--resume completes interrupted work)"
         )
     return found
 

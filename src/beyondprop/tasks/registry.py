@@ -87,6 +87,10 @@ TASKS: Registry[Task] = Registry(
     key="task",
     makers={"from_csv": Task.from_csv, "from_folder": Task.from_folder},
     lines={
+        "adult-mlp": "the adult census table, three linear layers",
+        "scaled-fashion": "Fashion-MNIST, linear layers of a chosen width and depth",
+        "scaled-fashion-small": "fashion-small, linear layers of a chosen width and depth",
+        "scaled-shakespeare": "Tiny Shakespeare, a post-LN decoder of a chosen width and depth",
         "from_csv": "a table: {task: from_csv, path: FILE.csv, target: COLUMN}",
         "from_folder": "images, a folder for each class: {task: from_folder, path: FOLDER}",
     },

@@ -1,6 +1,7 @@
 """Models with rules attached that are traced, exported, transformed or differentiated twice."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import beyondprop as bp
+from beyondprop.engine.model_forward import ModelForward
 
 # PyTorch scripts what it exports and traces by functions that it has deprecated itself.
 pytestmark = [
@@ -96,6 +98,15 @@ def test_an_export_is_told_the_way_out_also_without_targets(rule, how):
     attach(model, rule)
     with pytest.raises(bp.UserError, match=WAY_OUT):
         how(model)
+
+
+def test_only_instances_look_like_the_forward_pass_that_they_run():
+    model = chain()
+    attach(model, "pepita")
+    assert inspect.signature(model.forward) == inspect.signature(type(model).forward.__get__(model))
+    assert inspect.unwrap(ModelForward) is ModelForward
+    assert inspect.signature(ModelForward)
+    assert not hasattr(model.forward, "nothing")
 
 
 @pytest.mark.parametrize("strict", [False, True])

@@ -16,6 +16,7 @@ from zlib import crc32
 import pytest
 
 from beyondprop.cli.app import COMMANDS, main, parsed, parser
+from beyondprop.cli.listing import lists
 from beyondprop.cli.parser import spec_of, with_lists
 from beyondprop.errors import install
 from beyondprop.experiment import CompareSpec, RunSpec
@@ -187,6 +188,7 @@ def test_help_has_no_types_of_python(capsys: pytest.CaptureFixture[str]) -> None
         text = helped([command, "--help"], capsys)
         assert not re.search(r"type:|\bnull\b|tuple\[|Optional|\bstr\b|\|", text), command
     assert "Default: fashion-small." in helped(["compare", "--help"], capsys)
+    assert "{candidate: narrower, share: 0.75}" in helped(["distil", "--help"], capsys)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["compare", "--help"], ["--version"], ["--sed"]])
@@ -240,6 +242,13 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "cpu",
     ):
         assert re.search(rf"^  {name} +\w.{{15,}}$", found, re.MULTILINE), name
+
+
+def test_lists_have_whole_lines() -> None:
+    for title, lines in lists().items():
+        for name, line in lines.items():
+            assert line, (title, name)
+            assert not re.search(r"^Return |\b(and|by|for|of|the|with)$|,$", line), (title, name)
 
 
 def test_list_shows_arguments(capsys: pytest.CaptureFixture[str]) -> None:

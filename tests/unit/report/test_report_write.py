@@ -115,6 +115,7 @@ def test_folders_without_records_are_refused_by_name(tmp_path: Path) -> None:
     good = put(tmp_path / "good", small())
     for bad in (tmp_path / "absent", tmp_path / "empty"):
         message = refused([good, bad], tmp_path / "r.html")
+        assert ("there is no folder" in message) is not bad.exists()
         assert str(bad) in message
         assert "beyondprop compare" in message
         bad.mkdir(exist_ok=True)

@@ -23,8 +23,7 @@ from beyondprop.tasks import Split
 
 @dataclass(frozen=True)
 class Fairness(Section):
-    """Fairness: which groups a model disadvantages, by each protected attribute of the test
-    samples.
+    """Fairness: which groups a model disadvantages, for each protected attribute.
 
     The figures of each group and their differences are fairlearn's. The intervals come from a
     bootstrap over test samples; the answer also contains the size that a difference would have by

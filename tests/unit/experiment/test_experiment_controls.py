@@ -147,7 +147,7 @@ def embedded() -> nn.Module:
                 loss=loss_at_positions,
                 metric=lambda o, t: (o.argmax(-1) == t).double().mean().item(),
             ),
-            "outputs are (4, 3) a sample",
+            "outputs are (4, 3) per sample",
         ),
     ],
     ids=["whole numbers", "tokens"],

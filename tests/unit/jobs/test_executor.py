@@ -173,7 +173,9 @@ def test_a_worker_that_does_not_see_the_folder_says_so(
 ) -> None:
     monkeypatch.setattr("beyondprop.jobs.packing.board_of", lambda _: Path("/nowhere/.jobs"))
     (outcome,) = two.perform("some", [job("a", square, 2)])
-    assert "does not see the folder /nowhere/.jobs: work in one" in str(outcome.error)
+    assert "does not see the folder /nowhere/.jobs: use a folder that all machines" in str(
+        outcome.error
+    )
 
 
 @pytest.mark.parametrize(

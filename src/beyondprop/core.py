@@ -117,9 +117,17 @@ class Mode:
 
     exact: int = 0  # open contexts of `exact_gradients`
     number: int = 0  # count of taught passes in training mode so far
+    contexts: list[list["Mode"]] = field(default_factory=list)  # the open ones: the modes in each
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"exact": 0, "number": self.number}  # a copy starts outside `exact_gradients`
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Mode":
+        """Return a copy that is exact as long as the contexts in which it is made are open."""
+        copy = Mode(self.exact, self.number, list(self.contexts))
+        for context in self.contexts:
+            context.append(copy)
+        return copy
+
+    def __getstate__(self) -> dict[str, Any]:  # a pickled model starts outside `exact_gradients`
+        return {"exact": 0, "number": self.number, "contexts": []}
 
 
 @dataclass(eq=False)

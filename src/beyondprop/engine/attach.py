@@ -1,6 +1,6 @@
 """Attaching rules to a model, and bypassing them for exact gradients."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from beyondprop._torch.modules import has_parameters
-from beyondprop.core import Block, Mode, Rule
+from beyondprop.core import Block, Rule
 from beyondprop.engine.arguments import arguments_of
 from beyondprop.engine.attachment import CHANGING, Attachment
 from beyondprop.engine.blocks import Named, choose, default_patterns, ends_of_ties, placed
@@ -112,6 +112,7 @@ def attach(
 
 def attachment_of(model: nn.Module) -> Attachment | None:
     """Return the handle of the rules attached to ``model``, for example to a copy, or None."""
+    check_type("the model", model, nn.Module, "a torch.nn.Module")
     found: Attachment | None = vars(model).get(HANDLE)
     return found
 
@@ -125,24 +126,26 @@ def exact_gradients(model: nn.Module) -> Iterator[None]:
     attached model, it applies to the complete model. With activation checkpointing, run the
     backward pass inside the context too.
 
+    A deep copy that is made inside the context has exact gradients as long as the context is open;
+    a pickled copy does not.
+
     The context applies in every thread, unlike targets, which belong to one thread: PyTorch reruns
     the forward pass in its own threads, which do not know the calling thread.
     """
     check_type("the model", model, nn.Module, "a torch.nn.Module")
     found = (mode_of(module) for module in model.modules())
-    modes = list({id(mode): mode for mode in found if mode is not None}.values())
-    _count(modes, 1)  # a count, as contexts of several threads or generators may overlap
+    context = list({id(mode): mode for mode in found if mode is not None}.values())
+    with CHANGING:
+        for mode in context:
+            mode.contexts.append(context)
+            mode.exact += 1  # a count, as contexts of several threads or generators may overlap
     try:
         yield
     finally:
-        _count(modes, -1)
-
-
-def _count(modes: Iterable[Mode], change: int) -> None:
-    """Add to the number of open contexts of `exact_gradients`."""
-    with CHANGING:
-        for mode in modes:
-            mode.exact += change
+        with CHANGING:
+            for mode in context:  # copies that were made inside are in it too
+                mode.contexts = [other for other in mode.contexts if other is not context]
+                mode.exact -= 1
 
 
 def _patterns(

@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from itertools import islice, pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
@@ -27,6 +28,8 @@ def model_problems(model: nn.Module) -> Iterator[str]:
         yield "the model is already wrapped for several devices: attach to model.module instead"
     if is_compiled(model):
         yield "the model is already compiled: attach first, then call torch.compile"
+    if isinstance(model, torch.jit.ScriptModule):
+        yield "the model is a ScriptModule, whose code is fixed: attach to the original nn.Module"
     yield from _attached(model)
     lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
     if lazy:
@@ -249,8 +252,9 @@ def check_outputs(
             )
         raise UserError(
             "the model returns the output of a block whose graph its rule ends: give a block that "
-            "makes an output Backprop() in a separate pattern, name blocks in the order they run, "
-            "and return a hidden state only as hidden.detach()"
+            "makes an output Backprop() in a separate pattern (a rule of your own does so itself "
+            "with exact_at_output=True in its traits), name blocks in the order they run, and "
+            "return a hidden state only as hidden.detach()"
         )
     if not exact and any(p.requires_grad for _, p in last.parameters()):
         raise UserError(

@@ -31,6 +31,7 @@ from beyondprop.core import (
 )
 from beyondprop.engine.joint import Exchange, Joint
 from beyondprop.engine.scale import unscaled
+from beyondprop.engine.signals import checked
 from beyondprop.engine.walk import is_hidden, that_teach
 from beyondprop.errors import UserError
 from beyondprop.shapes import (
@@ -450,10 +451,10 @@ class SignalEnd(End):
         at = self.at
         scale = at.run.scale
         if scale is None or at.block.rule.traits.scales_with_loss:
-            signal = self.rule.signal(at)
+            signal = checked(self.rule.signal(at), at)
         else:
             with unscaled(at.run):
-                signal = self.rule.signal(at) * scale
+                signal = checked(self.rule.signal(at), at) * scale
         same = signal.dtype == at.dtype and signal.device == at.device
         return signal if same else signal.to(at.device, at.dtype)
 

@@ -31,7 +31,7 @@ class BySize(Stored):
     """`Dense` or `Hadamard`, chosen for each pair of widths only by their sizes.
 
     With ``n``, the smallest power of two that holds both widths, it is `Hadamard` if a matrix would
-    have more than ``above`` entries and more than ``16 n log2 n``, where the times are equal, or
+    have more than ``above`` entries and more than ``16 n log2 n``, near which times are equal, or
     more than 2²⁸ entries; otherwise `Dense`. Nothing is measured, so all machines choose the same.
 
     Cost: that of the chosen projection.

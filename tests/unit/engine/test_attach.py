@@ -1,6 +1,7 @@
 """Attaching: blocks, the report, targets, and every problem that is refused."""
 
 import copy
+import pickle
 import threading
 from types import MethodType, SimpleNamespace
 
@@ -400,6 +401,45 @@ def test_exact_gradients_nests_and_reaches_into_a_larger_model():
             assert handle.exact
         assert handle.exact
     assert not handle.exact
+
+
+@pytest.mark.parametrize("rule", ["dfa", "fa", "pepita"])
+def test_a_copy_made_inside_exact_gradients_is_exact_as_long_as_the_context(rule):
+    model = mlp()
+    bp.attach(model, rule)
+
+    def gradients(of):
+        return torch.autograd.grad(F.cross_entropy(of(X), Y), list(of.parameters()))
+
+    with bp.exact_gradients(model):
+        exact = gradients(model)
+        with bp.exact_gradients(model):
+            inner = copy.deepcopy(model)
+        outer = copy.deepcopy(model)
+        with bp.exact_gradients(model):
+            pass
+        copies = [inner, outer, copy.deepcopy(outer)]
+        for each in copies:
+            assert bp.attachment_of(each).exact
+            assert all(map(torch.equal, gradients(each), exact))
+        pickled = pickle.loads(pickle.dumps(model))
+    for each in (model, *copies, pickled):
+        assert not bp.attachment_of(each).exact
+        assert not all(map(torch.equal, gradients(each), exact))
+        with bp.exact_gradients(each):
+            assert all(map(torch.equal, gradients(each), exact))
+    assert not bp.attachment_of(model).exact
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_script_module_is_refused():
+    with pytest.raises(bp.AttachError, match=r"ScriptModule.* attach to the original nn\.Module"):
+        bp.attach(torch.jit.script(mlp()), "dfa")
+
+
+def test_only_a_model_can_have_rules_attached():
+    with pytest.raises(bp.UserError, match=r"the model must be a torch\.nn\.Module, not None"):
+        bp.attachment_of(None)
 
 
 class Auxiliary(nn.Module):

@@ -47,6 +47,36 @@ class TargetTaughtFeedback(ErrorTaughtFeedback):
 
 
 @dataclass(frozen=True)
+class Returns(SignalRule):
+    """Returns something as a signal."""
+
+    found: object
+    name: ClassVar[str] = "returns"
+    traits: ClassVar[Traits] = Traits(frozenset({"error"}), ends_graph=True, exact_at_output=True)
+
+    def signal(self, at: At) -> torch.Tensor:  # noqa: ARG002
+        return self.found
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, "not None"),
+        ("a", "not 'a'"),
+        (torch.zeros(3), r"not shape \(3,\)"),
+        (torch.zeros(1, 5), r"not shape \(1, 5\)"),
+    ],
+)
+def test_a_signal_of_another_kind_or_shape_is_refused(found, said):
+    model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2))
+    bp.attach(model, Returns(found))
+    loss = model(torch.ones(3, 4)).sum()
+    problem = rf"signal of Returns for block '0' must be a tensor of shape \(3, 5\), .*, {said}"
+    with pytest.raises(bp.UserError, match=problem):
+        loss.backward()
+
+
+@dataclass(frozen=True)
 class Echo(SignalRule):
     """Learns by what the next block sends back, and sends a message of its own."""
 

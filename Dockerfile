@@ -5,7 +5,7 @@ FROM python:3.11-slim
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
 
-# Python's packages are locked by hash, except PyTorch: its build without CUDA has a version alone.
+# Python's packages are locked by hash, except PyTorch: its build without CUDA is pinned only by version.
 # The base image has no digest: each build takes the newest Python 3.11, with its security fixes.
 WORKDIR /opt/beyondprop
 COPY requirements requirements
@@ -15,7 +15,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN python -m pip install --no-deps --no-build-isolation .
 
-# Any user may write here, also one that `docker run --user` names.
+# Any user may write here, including one that `docker run --user` names.
 RUN useradd --create-home --uid 1000 beyondprop && mkdir --mode=1777 /work
 ENV HOME=/tmp
 USER beyondprop

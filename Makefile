@@ -2,11 +2,11 @@
 # Nothing but Python >= 3.11 and make is needed; repeat calls reuse .venv.
 
 PYTHON ?= python3#          the Python that .venv is made from
-PIP_ARGS ?=#                more for pip, for instance --extra-index-url with a CPU wheel index
-PYTEST_ARGS ?=#             more for pytest, for instance -k attach -x
+PIP_ARGS ?=#                additional arguments for pip, for instance --extra-index-url with a CPU wheel index
+PYTEST_ARGS ?=#             additional arguments for pytest, for instance -k attach -x
 TEST_WORKERS ?= 2#           processes that the tests run in, one thread each
-UV ?= uv#                    what `make lock` writes the locks by (https://docs.astral.sh/uv)
-LOCK_ARGS ?=#               more for uv, for instance --upgrade
+UV ?= uv#                    the program that `make lock` uses (https://docs.astral.sh/uv)
+LOCK_ARGS ?=#               additional arguments for uv, for instance --upgrade
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +25,7 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 	@echo "Settings: PYTHON=$(PYTHON), PIP_ARGS (e.g. a CPU wheel index), PYTEST_ARGS (e.g. '-k attach')"
 
-compare: $(VENV)/.compare ## Compare five rules on real images (14x14 clothing) and say where the report lies
+compare: $(VENV)/.compare ## Compare four rules and two baselines on real images (14x14 clothing) and print the path of the report
 	$(BIN)/python -m beyondprop compare --task fashion-small --output $(RUN) --resume
 	@echo "Open in a browser:  $(RUN)/report.html"
 	@echo "Finished results are reused; 'make compare-again' starts over."
@@ -40,12 +40,12 @@ test: $(VENV)/.test lint ## Check style and types, run the tests (at most 10 min
 test-all: $(VENV)/.test-all lint ## The same with slow and foreign cases (at most 90 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
-lint: $(VENV)/.test ## Check style and types alone
+lint: $(VENV)/.test ## Check style and types only
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-format: $(VENV)/.test ## Mend what can be mended of the style
+format: $(VENV)/.test ## Fix style errors automatically
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
@@ -57,7 +57,7 @@ docs: $(VENV)/.docs ## Build the documentation site into build/site; a warning i
 	@echo "Open in a browser:  build/site/index.html"
 
 # The largest lock comes first; the others take their versions from it.
-lock: ## Write requirements/*.lock anew from pyproject.toml (LOCK_ARGS=--upgrade renews the versions)
+lock: ## Write requirements/*.lock again from pyproject.toml (LOCK_ARGS=--upgrade renews the versions)
 	$(LOCK) --all-extras --group foreign -o requirements/test-all.lock
 	$(LOCK) --extra all -c requirements/test-all.lock -o requirements/all.lock
 	$(LOCK) --extra dev -c requirements/test-all.lock -o requirements/test.lock
@@ -76,7 +76,7 @@ $(VENV)/.%: requirements/%.lock requirements/torch.txt pyproject.toml | $(BIN)/p
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-# pip is the last thing that venv writes, so a set-up killed half-way is made again.
+# pip is the last thing that venv writes, so a set-up killed half-way starts again.
 $(BIN)/pip:
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "Python is missing: install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3" >&2; exit 2; }

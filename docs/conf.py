@@ -70,7 +70,7 @@ html_copy_source = False
 myst_heading_anchors = 4
 myst_enable_extensions = ["dollarmath"]
 # Links to records, scripts and pictures lead to the files, which the site carries along.
-suppress_warnings = ["toc.not_included"]  # tables beside records are reached by links alone
+suppress_warnings = ["toc.not_included"]  # tables next to records are reached by links alone
 default_role = "code"
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

@@ -35,7 +35,7 @@ TITLE = re.compile(r"\*([^*]+)\*")
 
 
 def main() -> None:
-    """Write the tables and what reports know anew."""
+    """Write the tables and what reports know again."""
     for name in PAGES:
         page = ROOT / name
         page.write_text(filled(name, page.read_text("utf-8")), "utf-8")
@@ -87,7 +87,7 @@ def plain(title: str) -> str:
 
 
 def filled(name: str, text: str) -> str:
-    """Return the text of docs/choosing.md or docs/index.md with its table of rules made anew."""
+    """Return the text of docs/choosing.md or docs/index.md with its table of rules made again."""
     rows = what_they_do() if name == "docs/choosing.md" else what_they_need()
     made = "\n".join(["| " + " | ".join(row) + " |" for row in rows])
     return BLOCK.sub(lambda found: f"{found[1]}\n{made}\n\n{found[2]}", text)

@@ -1,10 +1,10 @@
 """Run the tutorials and write their pages: `python docs/notebooks.py`, or `make notebooks`.
 
 A tutorial is a Python file of cells in the percent format, which editors and Jupyter open as a
-notebook: `# %%` begins a cell of code, `# %% [markdown]` one of text, in comments. Its page lies
-beside it and holds the text, the code, what the code printed, and each picture that `plt.show()`
-showed. Names after the command run these tutorials alone, `--stale` those whose page is not made of
-the file as it is now.
+notebook: `# %%` begins a cell of code, `# %% [markdown]` a cell of text, in comments. Its page is
+next to it and contains the text, the code, the output, and each picture that `plt.show()` showed.
+Names after the command run only these tutorials; `--stale` runs those whose page was not made from
+the current file.
 """
 
 from __future__ import annotations
@@ -144,13 +144,13 @@ def mark_of(path: Path) -> str:
 
 
 def is_current(path: Path) -> bool:
-    """Return whether a tutorial's page was made from the file as it is now."""
+    """Return whether a tutorial's page was made from its current file."""
     made = path.with_suffix(".md")
     return made.exists() and made.read_text("utf-8").startswith(mark_of(path))
 
 
 def write(paths: list[Path]) -> None:
-    """Run tutorials and write their pages beside them."""
+    """Run tutorials and write their pages next to them."""
     for path in paths:
         print(f"running {path.name}", file=sys.stderr)
         path.with_suffix(".md").write_text(page(path), "utf-8")

@@ -54,7 +54,7 @@ def main() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     train(model, slots.drive(optimizer, model), data, epochs=20)
     handle.remove()
-    print(f"Eight fixed values a weight, by DFA. Test accuracy: {accuracy(model, data):.1%}")
+    print(f"Eight fixed values per weight, by DFA. Test accuracy: {accuracy(model, data):.1%}")
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "digits.slots"

@@ -45,7 +45,7 @@ LOCAL_LOSSES = (
 )
 SLOT_MACHINES = (
     "Aladago and Torresani, *Slot machines: discovering winning combinations of random weights in "
-    "neural networks*, ICML 2021; read off the plots of the paper"
+    "neural networks*, ICML 2021; values estimated from the plots of the paper"
 )
 SOFT_HEBB = (
     "Journé, Garcia Rodriguez, Guo and Moraitis, *Hebbian deep learning without feedback*, ICLR "

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.common.wording import current
 from benchmarks.comparisons.reading import Record, Shown, optimizers, shown
 from beyondprop.experiment.summary import LOWER
 from beyondprop.report.differences import few_seeds, of_pairs, unpaired
@@ -185,7 +186,7 @@ def _below(found: Shown) -> list[str]:
     told = ["The last layer of frozen is solved to convergence."] if found.solved else []
     if found.facts.row(LINEAR):
         told.append("Linear is a linear model on the inputs, also solved to convergence.")
-    return [*told, *controlled(found.facts)]
+    return [*told, *map(current, controlled(found.facts))]
 
 
 def _uncounted(found: Shown) -> list[str]:

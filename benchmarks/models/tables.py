@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.common.tables import Cells, number
+from benchmarks.common.wording import current
 from beyondprop.experiment.statistics import paired
 
 
@@ -30,7 +31,7 @@ def share(row: dict[str, Any]) -> str:
 def refused(rows: list[dict[str, Any]]) -> Cells:
     """Return the refused pairs with their reasons."""
     lines = [
-        [row["model"], f"`{row['rule']}`", " ".join(row["refused"].split())]
+        [row["model"], f"`{row['rule']}`", current(" ".join(row["refused"].split()))]
         for row in rows
         if row["refused"]
     ]

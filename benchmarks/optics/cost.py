@@ -144,7 +144,7 @@ def least(wins: Callable[[int], bool], most: int) -> int | None:
 def table(rows: list[dict[str, Any]]) -> Table:
     """Return the rows as a table."""
     return Table(
-        title="Light by its figures, beside electronics as measured",
+        title="Light, from published figures, compared with electronics as measured",
         columns=(
             "n to n",
             "batch",

@@ -26,7 +26,7 @@ def records(topic: str | None = None) -> Cells:
     found = sorted(RESULTS.glob(f"{topic or '*'}/*.json"), key=lambda p: (p.parent, p.stem))
     start = RESULTS / topic if topic else RESULTS
     rows = [row(path, start) for path in found]
-    heads = ("topic", "record", "beside it", "command")
+    heads = ("topic", "record", "other files", "command")
     return (heads, rows) if topic is None else (heads[1:], [cells[1:] for cells in rows])
 
 

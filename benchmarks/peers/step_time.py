@@ -96,7 +96,9 @@ def table(rows: Sequence[dict[str, Any]], biotorch: str) -> Table:
         if "failure" in row
     ]
     return Table(
-        title=f"Time of a training step beside BioTorch {biotorch}, relative to plain PyTorch",
+        title=(
+            f"Time of a training step compared with BioTorch {biotorch}, relative to plain PyTorch"
+        ),
         columns=("network", "rule", "batch", "ms", "ratio", "quartiles", "cosine"),
         rows=[cells(row) for row in rows],
         notes=(

@@ -15,7 +15,7 @@ import numpy as np
 from torch import nn
 
 from benchmarks.common.tables import Cells
-from beyondprop.experiment.laws import costs
+from beyondprop.experiment.laws import Points, costs
 from beyondprop.experiment.scaling import points
 from beyondprop.experiment.statistics import Interval
 from beyondprop.experiment.summary import UPPER
@@ -25,7 +25,8 @@ from beyondprop.tasks import find
 RULE, AXIS = "dfa", "parameters"
 ROWS = 64
 LINK = Link(inputs=1e9, outputs=1e9)
-CHIPS = {"1 TFLOP/s": 1e12, "100 TFLOP/s": 1e14}
+UNIT = " TFLOP/s"
+CHIPS = {f"1{UNIT}": 1e12, f"100{UNIT}": 1e14}
 """Assumed electronics, by their operations per second."""
 WATTS = 300.0
 STEPS = 200
@@ -72,25 +73,25 @@ def table(record: dict[str, Any]) -> Cells:
 def places(record: dict[str, Any]) -> list[float]:
     """Return the ends of the study's range of parameters, and sizes beyond it."""
     own = points(record["runs"], RULE, AXIS)
-    assert own is not None
+    assert isinstance(own, Points)
     return [own.x.min(), own.x.max(), *(size for size in BEYOND if size > own.x.max())]
 
 
 def prices(record: dict[str, Any], sizes: list[float]) -> list[Interval]:
     """Return the ratio of the rule's parameters to backprop's for the same loss."""
     own, above = (points(record["runs"], rule, AXIS) for rule in (RULE, UPPER))
-    assert own is not None
-    assert above is not None
+    assert isinstance(own, Points)
+    assert isinstance(above, Points)
     found = costs(own, above, sizes)
     assert not isinstance(found, str)
     return found
 
 
 def break_even(record: dict[str, Any]) -> str:
-    """Return, in a sentence, from which size light would pay against each of the chips."""
+    """Return, in a sentence, the size from which light would pay off against each of the chips."""
     family, sizes = Layers.of(record), np.geomspace(places(record)[0], BEYOND[-1], STEPS).tolist()
     found = prices(record, sizes)
-    told = []
+    from_size = {}
     for name, rate in CHIPS.items():
         chip = Electronics(rate, WATTS)
         faster = [
@@ -98,8 +99,16 @@ def break_even(record: dict[str, Any]) -> str:
             for size, price in zip(sizes, found, strict=True)
             if ratio(family, size, price.value, chip) <= 1
         ]
-        when = f"from {faster[0]:.1g} parameters" if faster else "at none of these sizes"
-        told.append(f"{when} against electronics of {name}")
+        from_size[name] = faster[0] if faster else None
+    if not any(from_size.values()):
+        rates = " or ".join(name.removesuffix(UNIT) for name in CHIPS)
+        which = f"at none of these sizes, against electronics of either {rates}{UNIT}"
+        return f"By the fitted laws, light pays off {which}."
+    told = [
+        f"{f'from {size:.1g} parameters' if size else 'at none of these sizes'} against electronics"
+        f" of {name}"
+        for name, size in from_size.items()
+    ]
     return f"By the fitted laws, light pays off {', and '.join(told)}."
 
 

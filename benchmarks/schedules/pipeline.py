@@ -120,7 +120,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
             for row in rows
         ],
         notes=(
-            "One/s and two/s: samples a second, medians. One: the same training in one process, "
+            "One/s and two/s: samples per second, medians. One: the same training in one process, "
             "with the ordinary loop on whole batches and one thread. Two: a stage on each of two "
             "processes, with one thread each. Ratio: the median, over rounds, of the ratio of "
             "throughputs in the same round, with its quartiles. dgl: local losses with "

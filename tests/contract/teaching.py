@@ -65,7 +65,7 @@ def taken(case: Case, name: str) -> bool:
 
 
 def pairs(cases: Iterable[Case] = CASES, rules: Iterable[str] = RULES) -> pytest.MarkDecorator:
-    """Parametrize a test by every module with every rule that can teach it."""
+    """Parametrise a test by every module with every rule that can teach it."""
     rules = list(rules)
     found = [(c, r) for c in cases for r in rules if taken(c, r) and refusal(c, r) is None]
     names = [f"{case}-{rule}" for case, rule in found]
@@ -113,7 +113,7 @@ def clear(model: nn.Module) -> None:
 
 
 def found(model: nn.Module) -> Gradients:
-    """Return copies of the gradients as they stand."""
+    """Return copies of the current gradients."""
     return {n: None if p.grad is None else p.grad.clone() for n, p in learned(model).items()}
 
 
@@ -142,7 +142,7 @@ def plus(a: Gradients, b: Gradients) -> Gradients:
 
 
 def assert_same(a: Gradients, b: Gradients, rtol: float = 0, atol: float = 0) -> None:
-    """See that two passes gave the same gradients, to the last bit if no tolerance is given."""
+    """Check that two passes gave the same gradients, to the last bit if no tolerance is given."""
     assert a.keys() == b.keys()
     for name, one in a.items():
         other = b[name]

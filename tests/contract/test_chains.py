@@ -57,7 +57,7 @@ def test_a_fused_chain_is_taught_the_same(case, rule, monkeypatch):
 
 
 def fused_in(loss):
-    """Whether a fused chain stands in the loss's graph."""
+    """Whether the loss's graph contains a fused chain."""
     nodes, seen = [loss.grad_fn], set()
     while nodes:
         node = nodes.pop()

@@ -77,14 +77,14 @@ def trained(case, rule, compiles):
 
 
 def check(case, rule, order):
-    """See that four steps learn the same, compiled and not, and soon in the same graphs."""
+    """Check that four steps learn the same, compiled or not, and soon reuse the same graphs."""
     found = {compiles: trained(case, rule, compiles) for compiles in order}
     states, graphs = found[True]
     expected, none = found[False]
     assert len(set(none)) == 1
     for step, (mine, its) in enumerate(zip(states, expected, strict=True)):
         torch.testing.assert_close(mine, its, **CLOSE, msg=lambda m, step=step: f"{step}: {m}")
-    assert graphs[-1] == graphs[1], "compiled anew in every step"
+    assert graphs[-1] == graphs[1], "compiled again in every step"
     # Rules that run the model by themselves leave nothing to compile.
     assert bool(graphs[1]) != bp.rules.RULES[rule].traits.whole_model
     if "passes" in states[0]:

@@ -59,7 +59,7 @@ def test_autograd_grad_of_some_parameters(case, rule):
     if rule == "ebd":
         model.eval()  # see above
     full = gradients(case, model, case.batch())
-    if rule != "ebd":  # what is drawn or measured anew in every pass begins as above
+    if rule != "ebd":  # quantities drawn or measured again in every pass start as above
         model, _ = attached(case, rule)
     clear(model)
     loss = taught(case, model, case.batch())

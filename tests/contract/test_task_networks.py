@@ -37,7 +37,7 @@ class Network:
         inputs: Of a batch; those of several modalities by name.
         attach: Further arguments of `attach`.
         training: Whether it is taught in training mode. A radiance field draws places along its
-            rays there, which the generator of each device does by itself.
+            rays there, which the generator of each device does on its own.
     """
 
     make: Callable[[], nn.Module]

@@ -1,7 +1,7 @@
-"""Operations whose stand-in for a weight is the weight itself are plain autograd, everywhere.
+"""Operations whose feedback is the weight itself equal plain autograd in every architecture.
 
-What a rule puts in the weight's place is compared with its reference in tests/unit/rules; here it
-is seen that the place is right in every architecture.
+tests/unit/rules compare the feedback of each rule with its reference; these tests check that it
+replaces the right weight in every architecture.
 """
 
 import pytest

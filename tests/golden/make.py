@@ -1,6 +1,6 @@
 """Record the gradients of today: ``python -m tests.golden.make [FOLDER]``.
 
-Writes ``gradients.json`` beside this file; to the folder, if one is given, all tensors to the last
+Writes ``gradients.json`` next to this file; to the folder, if one is given, all tensors to the last
 bit, in a file for each rule, for `tests.golden.compare`.
 """
 

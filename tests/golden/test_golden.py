@@ -1,6 +1,6 @@
 """Gradients are those of the day when ``gradients.json`` was recorded.
 
-A change that is meant is recorded anew by ``python -m tests.golden.make``, and its commit says why.
+Record an intended change with ``python -m tests.golden.make``, and give the reason in its commit.
 """
 
 import json

@@ -11,7 +11,7 @@ transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
 STEPS, ROWS, TOKENS, VOCABULARY = 50, 8, 12, 31
-RATES = {"fa": 1e-9}  # random feedback explodes beside weights that begin at 0.02
+RATES = {"fa": 1e-9}  # random feedback explodes when weights start at 0.02
 RULES = ["backprop", "dfa", "drtp", "dgl", "ebd", "fa", "frozen"]
 
 

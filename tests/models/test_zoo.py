@@ -1,4 +1,4 @@
-"""Models as people write them: what each rule teaches them, beside a slow computation by hand."""
+"""Models as people write them: gradients of each rule, compared with a slow computation by hand."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""Convolutions of every kind, and what stands around them."""
+"""Convolutions of every kind, and the modules around them."""
 
 import torch
 from torch import Tensor, nn

@@ -21,7 +21,7 @@ class Tied(nn.Module):
 
 
 class Mixes(nn.Module):
-    """A list of parameters beside layers."""
+    """A list of parameters in addition to layers."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Balancing of modalities, one sample, modality and number at a time, from the papers' equations.
 
 The network is ``h_m = tanh(A_m x_m + a_m)``, ``z_m = P_m h_m + p_m``, ``o = Σ_m W_m z_m + b`` with
-the mean cross-entropy of ``o``; a modality by itself has ``o_m = V_m z_m + v_m``. What a sample
+the mean cross-entropy of ``o``; a modality on its own has ``o_m = V_m z_m + v_m``. What a sample
 lacks is left out of its sum. All gradients are written out by hand.
 
 A network is a mapping: ``"A"``, ``"a"``, ``"P"``, ``"p"``, ``"W"``, ``"V"`` and ``"v"`` have a
@@ -110,7 +110,7 @@ def blended(network, inputs, present, targets, weights):
 
 
 def weights(before, after):
-    """Return Gradient-Blending's weights of losses (train, validation), where all generalize."""
+    """Return Gradient-Blending's weights of losses (train, validation), where all generalise."""
     raw = {}
     for name in before:
         train, validation = before[name]

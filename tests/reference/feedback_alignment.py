@@ -1,6 +1,6 @@
 """Feedback alignment (Lillicrap et al. 2016): ``δ_l = (B_{l+1}ᵀ δ_{l+1}) ⊙ f'(a_l)``, B random.
 
-``feedback[l]`` has the shape of ``W_l`` and stands where its transpose would be used.
+``feedback[l]`` has the shape of ``W_l``, and its transpose replaces that of ``W_l``.
 """
 
 from .network import output_error, through_tanh

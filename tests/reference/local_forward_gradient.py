@@ -1,6 +1,6 @@
 """The local forward gradient (Ren et al. 2023), one sample at a time.
 
-On hidden layer l stands a classifier ``C_l h_l + c_l``; along the noise ``u`` of a sample its
+Hidden layer l has a classifier ``C_l h_l + c_l``; along the noise ``u`` of a sample its
 cross-entropy changes by ``s = Σ_k (p_k - y_k) (C_l u)_k``, and ``δ_l = (s u) ⊙ f'(a_l)``.
 """
 

@@ -33,7 +33,7 @@ def elman(a, u, error, relu=False):
 
 
 def gru(a, u, h, error):
-    """Gates stand in the order reset, update, new; ``h' = (1 - z) n + z h``.
+    """Gates are in the order reset, update, new; ``h' = (1 - z) n + z h``.
 
     Returns:
         The next state, the errors at ``a`` and ``u``, and the one at ``h`` that passes no product.
@@ -55,7 +55,7 @@ def gru(a, u, h, error):
 
 
 def lstm(a, u, c, error, error_c):
-    """Gates stand in the order input, forget, cell, output.
+    """Gates are in the order input, forget, cell, output.
 
     Returns:
         The next ``h`` and ``c``, the errors at ``a`` (and ``u``), and the error at the old ``c``.

@@ -1,7 +1,7 @@
 """Sign-symmetry (Liao et al. 2016): ``δ_l = (V_{l+1}ᵀ δ_{l+1}) ⊙ f'(a_l)``, ``V = M ⊙ sign(W)``.
 
-What ``M`` is tells the three forms apart (Moskovitz et al. 2018): one number for all (uSF), random
-and drawn anew for every batch (brSF), random and fixed (frSF). ``magnitudes[l]`` has the shape of
+The three forms differ in ``M`` (Moskovitz et al. 2018): one number for all (uSF), random and drawn
+again for every batch (brSF), random and fixed (frSF). ``magnitudes[l]`` has the shape of
 ``W_l`` and no negative entry.
 """
 

@@ -3,7 +3,7 @@
 Slot machines from Aladago and Torresani 2021, edge-popup from Ramanujan et al. 2020 (equations 2 to
 4), several coats from Okoshi et al. 2022, signed masks from Koster, Grothe and Rettinger 2022; SGD
 from PyTorch's documentation of it. Values and scores are arrays ``(K, ...)``; a supermask's K is 1.
-Below them stands the generator, from its specification, in whole numbers.
+Below them is the generator, from its specification, in integers.
 """
 
 import numpy as np

@@ -98,7 +98,7 @@ def gradient(weight, inputs, temperature, power, anti=True):
 def triangle(u, power):
     """Return a layer's activities: what exceeds the mean of all neurons, to a power.
 
-    ``u`` has a row for each neuron; behind it may stand positions, each with a mean of its own.
+    ``u`` has a row for each neuron; further dimensions are positions, each with a separate mean.
     """
     out = np.zeros_like(u)
     for position in positions(u.shape[1:]):

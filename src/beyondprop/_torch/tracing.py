@@ -68,5 +68,5 @@ def no_second_derivative() -> UserError:
     """
     return UserError(
         "create_graph=True requests derivatives of a rule's signals, which have no meaning: "
-        "leave it out, or run the forward pass inside exact_gradients(model)"
+        "leave it out, or run the forward pass inside bp.exact_gradients(model)"
     )

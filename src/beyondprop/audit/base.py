@@ -102,7 +102,7 @@ def classified(audited: Audited) -> None:
 
 
 def some(samples: Samples, count: int, seed: int) -> Samples:
-    """Return `count` samples drawn at random with a seed, or all samples where there are fewer."""
+    """Return `count` samples drawn at random with a seed, or all samples if there are fewer."""
     if count >= len(samples):
         return samples
     rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))

@@ -20,6 +20,8 @@ HELP = "List rules, tasks, projections, optimizers, measures, audits, schedules 
 WITHIN = ("objective",)
 """Kinds of objects that are arguments of rules and have no separate list."""
 ANY = Parameter.VAR_KEYWORD
+CALLED = {"section": "audit section"}
+"""Kinds of objects with a more precise title than their kind."""
 WITH_VALUES = ("projection", "photonic device")
 """Kinds of objects whose parts are shown with their values."""
 
@@ -79,7 +81,7 @@ def others() -> Sequence[Registry[Any]]:
 def lists() -> dict[str, dict[str, str]]:
     """Return the lists by title, with a line for each name."""
     named = {
-        f"{each.kind}s": {name: each.describe(name) for name in (*each, *each.makers)}
+        f"{called(each)}s": {name: each.describe(name) for name in (*each, *each.makers)}
         for each in registries()
         if each.kind not in WITHIN
     }
@@ -93,8 +95,14 @@ def plain_lists() -> dict[str, dict[str, str]]:
 
     return {
         "schedules": {name: each.summary for name, each in SCHEDULES.items()},
-        "devices": devices() | {"opu": "a photonic co-processor, simulated: beyondprop project"},
+        "devices": devices()
+        | {"opu": "a simulated photonic co-processor, only for `beyondprop project`"},
     }
+
+
+def called(registry: Registry[Any]) -> str:
+    """Return the title of a registry's objects, in the singular."""
+    return CALLED.get(registry.kind, registry.kind)
 
 
 def section(title: str, lines: Mapping[str, str]) -> str:
@@ -124,17 +132,17 @@ def details(name: str, known: Sequence[Registry[Any]]) -> str:
     if not found and ":" in name:  # a function, whose result is unknown without a call
         function = dotted.resolve(name)
         if not callable(function):
-            kinds = ", ".join(registry.kind for registry in known)
+            kinds = ", ".join(called(registry) for registry in known)
             raise UserError(f"{name} is a {type(function).__name__}, and none of these: {kinds}")
         return shown(name, first_line(function), list(parameters(function) or ()))
     if not found and not plain:
         raise UserError(
-            f"there is no {name!r} among the {', '.join(r.kind + 's' for r in known)}: "
+            f"there is no {name!r} among the {', '.join(called(r) + 's' for r in known)}: "
             f"beyondprop list shows them{did_you_mean(name, names(known))}"
         )
     told = []
     for each in found:
-        told.append(shown(f"{each.kind} {name}", each.describe(name), named(each, name)))
+        told.append(shown(f"{called(each)} {name}", each.describe(name), named(each, name)))
         told += values(each.entry(name)) if each.kind in WITH_VALUES else ()
     return "\n".join([*told, *plain])
 

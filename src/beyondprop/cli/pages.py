@@ -20,7 +20,7 @@ def forewarn() -> None:
     if missing:
         print(
             f"beyondprop: the report needs {' and '.join(missing)}: {install('report')}; the work "
-            "goes on without, and the report can be written afterwards",
+            "continues without it, and `beyondprop report` can write the report afterwards",
             file=sys.stderr,
         )
 

@@ -161,7 +161,7 @@ def check_not_taught(mode: Mode) -> None:
             )
         raise UserError(
             "a block of an attached model is run outside the model, where its rule cannot teach "
-            "it: run the complete model, or use torch.no_grad() or exact_gradients(model)"
+            "it: run the complete model, or use torch.no_grad() or bp.exact_gradients(model)"
         )
 
 
@@ -205,7 +205,7 @@ class EndOfBlock:
             raise UserError(
                 f"block '{taught.block.name}' ends in a module with a backward hook of yours, "
                 "which would never be called, as no gradient arrives there: hook a module "
-                "before it, or use exact_gradients(model)"
+                "before it, or use bp.exact_gradients(model)"
             )
         return detach(outputs, taught, open_pass)
 

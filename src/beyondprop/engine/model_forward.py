@@ -110,7 +110,7 @@ class ModelForward:
         if any(tensor.requires_grad for tensor in leaves((inputs, keywords))):
             raise UserError(
                 f"{type(self.rule).__name__} computes no gradient for the model's input, but an "
-                "input requires one: detach it, or use exact_gradients(model) for its exact "
+                "input requires one: detach it, or use bp.exact_gradients(model) for its exact "
                 "gradient"
             )
         if any(map(is_spread, parameters.values())):

@@ -117,7 +117,7 @@ class Passes:
             assert self.output is not None
             raise UserError(
                 f"output='{self.output.name}' did not run in this forward pass, so nothing would "
-                "be taught: name a module that runs, or use exact_gradients(model)"
+                "be taught: name a module that runs, or use bp.exact_gradients(model)"
             )
 
         self._check_classes(open_pass, outputs)
@@ -212,7 +212,7 @@ class Passes:
             named = "" if labels is None else f"call the model with {labels.name}=, or "
             raise UserError(
                 f"{self._needs_targets} needs targets: {named}run the forward pass inside "
-                "`with handle.targets(y):`, or under torch.no_grad() or exact_gradients(model)"
+                "`with handle.targets(y):`, or under torch.no_grad() or bp.exact_gradients(model)"
             )
         for parent, key, module in self.expected:
             if getattr(parent, key, None) is not module:

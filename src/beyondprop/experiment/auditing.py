@@ -74,12 +74,13 @@ class Question:
     @property
     def of(self) -> str:
         """Display name of the runs."""
-        return " beside ".join(run.name for run in self.runs)
+        return " compared with ".join(run.name for run in self.runs)
 
     @property
     def path(self) -> Path:
         """The file that contains the answer."""
-        return self.folder / "answers" / f"{file_name(self.name)}.json"
+        runs = " beside ".join(run.name for run in self.runs)  # as in the folders of earlier audits
+        return self.folder / "answers" / f"{file_name(f'{label(self.section)}: {runs}')}.json"
 
     @property
     def asked(self) -> dict[str, Any]:

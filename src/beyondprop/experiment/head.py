@@ -199,7 +199,10 @@ def _only_layer(handle: Attachment, inputs: Any) -> nn.Linear | str:
         return "the last layer shares its weight with another layer"
     if found is None:
         block = handle.blocks[-1]
-        return f"the parameters trained from the last block, {block.name}, are not one nn.Linear's"
+        return (
+            f"the parameters trained from the last block, {block.name}, are not those of a single "
+            "nn.Linear"
+        )
     machine = machine_of(handle.model)
     if machine is not None and any(reel.parameter is found.weight for reel in machine.reels):
         return "the last layer chooses its weights among fixed values (slots)"

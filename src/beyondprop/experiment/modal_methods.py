@@ -33,7 +33,7 @@ from beyondprop.rules import Backprop
 
 QUIET = Progress(disable=True)
 SHARE = 3
-"""The weights of Gradient-Blending are measured in one SHARE-th of the epochs."""
+"""The weights of Gradient-Blending are measured during 1/SHARE of the epochs."""
 
 
 Lone = tuple[nn.Module, float, LabelledBatches, LabelledBatches]

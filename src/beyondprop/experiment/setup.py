@@ -352,8 +352,8 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         if name in (OPU, *PRESETS):
             raise UserError(
-                f"device {name!r} is no device that a run computes on: a rule's projection is by "
-                "light, as in {dfa: {projection: {photonic: {device: lighton-opu}}}}"
+                f"device {name!r} cannot run the training: to project by light, set the rule's "
+                "projection, as in {dfa: {projection: {photonic: {device: lighton-opu}}}}"
             ) from None
         reason = str(error).splitlines()[0]
         raise UserError(f"device {name!r} cannot be used here ({reason}); try cpu") from None

@@ -92,7 +92,7 @@ def paired(
         The interval; None for fewer than two pairs.
 
     Raises:
-         UserError: The numbers of scores differ.
+        UserError: The numbers of scores differ.
     """
     differences = _differences(first, second)
     if len(differences) < 2:
@@ -118,7 +118,7 @@ def fieller(
         contains zero, because the set of ratios is then unbounded (Fieller 1954).
 
     Raises:
-         UserError: The numbers of scores differ.
+        UserError: The numbers of scores differ.
     """
     base = paired(whole, None, overlap, level=level)
     _differences(gain, whole)

@@ -135,7 +135,7 @@ class Attention(Fusion):
         return (self.weights(vectors, present)[..., None] * vectors).flatten(1)
 
     def weights(self, vectors: Tensor, present: Tensor) -> Tensor:
-        """Return α, which is exactly zero where a modality is missing."""
+        """Return α, which is exactly zero if a modality is missing."""
         scores: Tensor = self.score(self.mix(vectors.flatten(1)).tanh())  # (batch, modalities)
         return scores.masked_fill(~present, -torch.inf).softmax(-1)
 

@@ -24,7 +24,7 @@ class Option:
     """A possible replacement of a neighbourhood.
 
     Attributes:
-        score: Its expected harm to the complete model; the search minimizes the sum over
+        score: Its expected harm to the complete model; the search minimises the sum over
             neighbourhoods.
         costs: Costs by name: ``parameters``, ``operations``, ``bytes``, ``seconds``.
     """

@@ -96,7 +96,7 @@ class ByTeacher(Course[Call]):
     Attributes:
         handle: The attachment of the rule that trains the student.
         activations: The activations of the neighbourhood.
-        recipe: Defines the distance to minimize, the batch size and the order of samples.
+        recipe: Defines the distance to minimise, the batch size and the order of samples.
     """
 
     handle: Attachment

@@ -86,7 +86,7 @@ class Camera:
 def hot_pixels(pixels: int, share: float, seed: int) -> Tensor:
     """Return the indices of hot pixels, each drawn independently from its number and the seed.
 
-    The pixels of a narrower block are therefore the first pixels of a wider one.
+    The hot pixels of a narrower block are therefore the first hot pixels of a wider one.
     """
     if not share:
         return torch.empty(0, dtype=torch.long)

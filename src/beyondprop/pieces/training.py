@@ -61,7 +61,7 @@ class Recipe:
         epochs: Passes over the activations.
         batch_size: Samples in a step, if they come from a cache.
         learning_rate: The initial learning rate, which falls linearly to zero.
-        distance: The distance to minimize.
+        distance: The distance to minimise.
         optimizer: Builds an optimizer from parameters and a learning rate.
         rule: The rule of the student's blocks; by default backprop within the piece.
         blocks: The student's blocks for that rule; see `beyondprop.attach`.

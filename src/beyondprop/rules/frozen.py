@@ -18,7 +18,7 @@ class Frozen(Rule):
     def install(self, block: Block, host: Host) -> str:
         """End the graph at the block's output; its parameters get no gradient."""
         host.end_untaught(block)
-        return "output detached, no signal: its weights stay as they are"
+        return "output detached, no signal: its weights do not change"
 
 
 REGISTERED = (Frozen,)

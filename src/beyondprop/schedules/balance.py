@@ -28,7 +28,7 @@ def counted_costs(handle: Attachment, inputs: Tensor, targets: Tensor, loss: Los
     The cost is the number of floating-point operations, plus one for each number that the unit
     learns or passes on. Measured times would differ between runs, and so would the sizes of stages
     and the numbers that dropout draws on each of them. The model is not changed, except that heads
-    are initialized and gradients are cleared.
+    are initialised and gradients are cleared.
 
     Args:
         handle: The attachment to the complete model, an `nn.Sequential`.
@@ -58,7 +58,7 @@ def counted_costs(handle: Attachment, inputs: Tensor, targets: Tensor, loss: Los
 
 
 def partition(costs: Sequence[float], stages: int) -> list[int]:
-    """Return the number of consecutive units in each stage that minimizes the largest stage cost.
+    """Return the number of consecutive units in each stage that minimises the largest stage cost.
 
     The result is exact, by dynamic programming over the first stages and the first units.
 

@@ -53,7 +53,7 @@ class Pipeline:
         chunks: The number of micro-batches into which a batch is split.
         blocks: As for `attach`.
         sizes: The number of blocks in each stage. By default the first process counts the
-            operations of each block in the first step, and minimizes those of the largest stage.
+            operations of each block in the first step, and minimises those of the largest stage.
 
     Attributes:
         handle: The attachment to the model.

@@ -75,7 +75,7 @@ class Stage:
         with self.handle.targets(targets):
             open_pass = passes.new_pass(inputs)
         if open_pass is None:
-            raise UserError("a pipeline trains only by its rule: leave exact_gradients() first")
+            raise UserError("a pipeline trains only by its rule: leave bp.exact_gradients() first")
         open_pass.schedule = collect = Collect()
         passes.current.enter(open_pass)
         try:

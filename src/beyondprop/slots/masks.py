@@ -67,7 +67,7 @@ class MulticoatedSupermask(Kind):
 
     Each coat is a supermask with its own share, as in `Supermask`, and is contained in the one
     before it. The weight is the value times the number of coats that keep it, ``W Σ_n M_n``, as in
-    the paper. The sum is not divided by the number of coats, to emphasize the innermost weights;
+    the paper. The sum is not divided by the number of coats, to emphasise the innermost weights;
     with shares that halve, its variance is close to that of a dense layer.
 
     Args:

@@ -1,4 +1,4 @@
-"""Floating-point operations as they are counted, beside formulas."""
+"""Counted floating-point operations, compared with formulas."""
 
 from collections.abc import Callable
 

@@ -71,7 +71,7 @@ LEARNED = {
     "dtp": [(6, 6), (6,)],
     "infopro": 2 * [*DECODER, *SIMILARITY, *CLASSIFIER],  # its auxiliary layer is as wide
 }
-"""Shapes of what learns beside the model's own parameters."""
+"""Shapes of learned tensors other than the model's own parameters."""
 
 
 def assert_same(one, other):

@@ -66,7 +66,7 @@ def in_threads(works):
 @pytest.mark.parametrize("rule", RULES)
 def test_threads_are_taught_by_their_own_targets(rule):
     handle = bp.attach(mlp(), bp.rules.make(rule))
-    handle.model.eval()  # a pass in training mode counts, where a rule draws anew in each
+    handle.model.eval()  # a pass in training mode is counted, and a rule may draw again in each
     parameters = list(handle.model.parameters())
     alone = [gradients(handle, parameters, *batch) for batch in BATCHES]
     works = [

@@ -177,7 +177,9 @@ def test_the_log_has_a_short_line_of_each_question(compared: Path, tmp_path: Pat
     said = (tmp_path / "a" / "log.txt").read_text().splitlines()
     assert any(re.search(r" sure: dfa, seed 0: sureness 0\.\d\d$", line) for line in said)
     assert any(line.endswith(" shy: dfa, seed 0: it does not say") for line in said)
-    assert any(line.endswith("dfa, seed 0 beside backprop, seed 0: answered") for line in said)
+    assert any(
+        line.endswith("dfa, seed 0 compared with backprop, seed 0: answered") for line in said
+    )
 
 
 def test_a_section_with_settings_is_named_as_people_write_it(

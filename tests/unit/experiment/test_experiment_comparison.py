@@ -34,7 +34,7 @@ FAILED = "the model of task blobs failed"
 
 
 class Killed(BaseException):
-    """What stands for `kill -9`."""
+    """Represents `kill -9`."""
 
 
 def without_times(found: dict[str, Any]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def test_a_folder_keeps_its_seeds_and_tells_its_sessions(folder: Path, tmp_path:
 
 
 class Killed(BaseException):
-    """What stands for `kill -9`."""
+    """Represents `kill -9`."""
 
 
 @pytest.mark.parametrize("write", [1, 9, 14, 19, 24])

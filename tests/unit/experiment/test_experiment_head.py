@@ -147,8 +147,11 @@ def weighted(outputs: Tensor, targets: Tensor) -> Tensor:
             "does not return the outputs of its last",
         ),
         (replace(BLOBS, model=tied), "shares its weight with another layer"),
-        (replace(BLOBS, model=still), "are not one nn.Linear's"),
-        (replace(BLOBS, model=two_at_the_end, blocks=["0", "2"]), "are not one nn.Linear's"),
+        (replace(BLOBS, model=still), "are not those of a single nn.Linear"),
+        (
+            replace(BLOBS, model=two_at_the_end, blocks=["0", "2"]),
+            "are not those of a single nn.Linear",
+        ),
         (replace(BLOBS, loss=weighted), "the loss fails in double precision"),
         (DIGITS_GOODNESS, "right with wrong answers"),
         (DIGITS_SLOTS, "among fixed values (slots)"),

@@ -1,4 +1,4 @@
-"""Scores beside a task's own: of classes, of labels, of numbers."""
+"""Scores in addition to a task's own: of classes, of labels, of numbers."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ CHANGES = {
 
 
 def write_own(folder: Path, changed: str | None) -> None:
-    """Write the user's module, as it is or changed; it is read anew."""
+    """Write the user's module, unchanged or changed, so that it is imported again."""
     text = OWN if changed is None else OWN.replace(*CHANGES[changed])
     sys.modules.pop("own_modal_task", None)
     shutil.rmtree(folder / "__pycache__", ignore_errors=True)

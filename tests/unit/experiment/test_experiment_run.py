@@ -43,7 +43,7 @@ FILES = {"spec.json", "record.json", "metrics.jsonl", "weights.safetensors", "ch
 
 
 class Killed(BaseException):
-    """What stands for `kill -9`: nothing catches it."""
+    """Represents `kill -9`: nothing catches it."""
 
 
 def without_times(record: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Intervals and tests of few seeds, beside SciPy's and a simulation of what they cover."""
+"""Intervals and tests of few seeds, compared with SciPy's and with simulated coverage."""
 
 import math
 import random

@@ -14,7 +14,7 @@ from beyondprop.rules import LayerRule
 
 @dataclass(frozen=True)
 class Transport(LayerRule):
-    """The weight itself, times a factor, stands in for the weight."""
+    """The feedback is the weight itself, times a factor."""
 
     name: ClassVar[str] = "transport"
     factor: float = 1.0
@@ -61,7 +61,7 @@ def outcome(model: nn.Module, call: Call, inputs: list[Tensor], seed: int = 0) -
 
 
 def assert_transported(layer: nn.Module, call: Call, inputs: list[Tensor]) -> None:
-    """See that under weight transport a layer gives what it gives without any rule."""
+    """Check that a layer under weight transport gives the same as without any rule."""
     model = Only(layer)
     plain = outcome(model, call, inputs)
     assert any(gradient is not None and gradient.any() for gradient in plain[1])
@@ -84,5 +84,5 @@ def rand(*shape: int) -> Tensor:
 
 
 def feedback_of(module: nn.Module, name: str = "weight") -> Tensor:
-    """Return what stands in for a weight under the rule that is attached."""
+    """Return the feedback for a weight under the attached rule."""
     return internals.feedback(module, name=name).detach()

@@ -19,8 +19,8 @@ MB = 10**6
 
 
 def allocating(tensor: int, other: int) -> Step:
-    """A step that holds so many bytes in a tensor and so many outside PyTorch, and frees them."""
-    held = torch.ones(50 * MB, dtype=torch.uint8)  # stands ready before, so it must not count
+    """A step that holds bytes in a tensor and bytes outside PyTorch, and frees them."""
+    held = torch.ones(50 * MB, dtype=torch.uint8)  # allocated before, so it must not count
 
     def step() -> None:
         block, filled = torch.ones(tensor, dtype=torch.uint8), bytearray(other)

@@ -215,7 +215,7 @@ positive = st.floats(0.01, 10)
 
 
 @given(st.lists(st.tuples(positive, positive, positive), min_size=2, max_size=4))
-def test_no_blend_overfits_less_for_what_it_generalizes(
+def test_no_blend_overfits_less_for_what_it_generalises(
     rows: list[tuple[float, float, float]],
 ) -> None:
     before = {str(i): Losses(5.0, 20.0) for i in range(len(rows))}

@@ -1,4 +1,4 @@
-"""The transformers of the package beside PyTorch's own layers."""
+"""The transformers of the package, compared with PyTorch's own layers."""
 
 import pytest
 import torch

@@ -15,7 +15,7 @@ from beyondprop.neighbourhoods import Call, Candidate
 
 @dataclass(frozen=True)
 class Same(Candidate):
-    """The teacher's piece, begun anew unless it is to be kept."""
+    """The teacher's piece, initialised again unless it must be kept."""
 
     name: ClassVar[str] = "same"
     kept: bool = True

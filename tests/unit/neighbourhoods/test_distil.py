@@ -440,7 +440,7 @@ def test_students_learn_from_what_is_streamed(tmp_path: Path) -> None:
         progress=QUIET,
         streamed=True,
     )
-    assert again.students["0"]["line"].record["steps"] == 3 * 7  # of other data, so trained anew
+    assert again.students["0"]["line"].record["steps"] == 3 * 7  # of other data, so trained again
     with pytest.raises(UserError, match="the validation data gave no batch"):
         distilled(tmp_path, cache=None, streamed=True, validation=[])
     with pytest.raises(UserError, match="leave out cache or streamed"):

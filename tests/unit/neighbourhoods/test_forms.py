@@ -42,7 +42,7 @@ EXACT = Cache(dtype=None)
 
 
 class Tokens(nn.Module):
-    """Two pieces that take tokens (batch, tokens, 4), with a number for all samples beside them."""
+    """Two pieces that take tokens (batch, tokens, 4), with a number for all samples in addition."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Encoders: what frames and weights stand for, whatever the scale of a row."""
+"""Encoders: the values that frames and weights represent, at any scale of a row."""
 
 import pytest
 import torch

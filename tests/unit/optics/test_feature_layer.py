@@ -1,4 +1,4 @@
-"""Random features as layers: what they are, what they stand for, and who may go back through."""
+"""Random features as layers: their values, the kernel they approximate, and the gradients."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""Random features by light: the kernel they stand for, and the methods people know."""
+"""Random features by light: the kernel they approximate, and the methods that users expect."""
 
 import copy
 from dataclasses import replace

@@ -126,7 +126,7 @@ def test_where_saturation_begins_to_matter():
 @pytest.mark.parametrize("share", [0.01, 0.1])
 @pytest.mark.parametrize("steps", [3, 4, 6])
 def test_instability_strays_interferes_and_beats(share, steps):
-    """What is lost, what strays beside the reference, and |y|² that differs between shots."""
+    """Lost light, stray light with the reference, and |y|² that differs between shots."""
     lit = bench(600, scattering=Scattering(instability=share), rows=30, inputs=40)
     error = (PhaseShifting(steps).recover(lit) - lit.field).abs().square().mean() / lit.typical
     lost = (1 - math.sqrt(1 - share)) ** 2

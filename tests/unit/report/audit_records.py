@@ -305,7 +305,7 @@ def calibration(good: float) -> dict[str, Any]:
 
 
 def beside(runs: Sequence[dict[str, Any]], sections: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what is said of each run beside backprop's, and of two seeds of each rule."""
+    """Return the answers for each run with backprop's, and for two seeds of each rule."""
     pairs = [
         (run, other)
         for run in runs

@@ -96,7 +96,7 @@ def student(share: float, draw: random.Random) -> dict[str, Any]:
 def assembly(
     budget: float, names: Sequence[str], ends: dict[str, float], noise: float, draw: random.Random
 ) -> dict[str, Any]:
-    """Return what stands in every second neighbourhood, by turns, and what it reaches."""
+    """Return an assembly with a student in every second neighbourhood, and its scores."""
     labels = list(SHARES)
     choice = {name: labels[i // 2 % 2] for i, name in enumerate(names) if (i + (budget > 0.5)) % 2}
     choice = choice or {names[0]: labels[0]}

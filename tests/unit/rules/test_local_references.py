@@ -64,7 +64,7 @@ def copied(tensor):
 
 
 def heads_of(handle, block):
-    """Return what stands on a block: parameters, and copies of them for the reference."""
+    """Return the parameters of a block's heads, and copies of them for the reference."""
     cut = handle.taught(block)
     parameters = {} if cut is None else dict(cut.state)
     return parameters, {name: copied(p) for name, p in parameters.items()}
@@ -77,7 +77,7 @@ def taught(model, handle, x, y):
 
 
 def assert_slopes(parameter, array, loss):
-    """See that a parameter's gradient is what the reference's loss says at some places."""
+    """Check that some entries of a parameter's gradient are the slopes of the reference's loss."""
     assert parameter.grad is not None
     found = blocks.slopes(loss, array)
     ours = np.array([parameter.grad.numpy()[place] for place, _ in found])

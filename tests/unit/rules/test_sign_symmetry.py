@@ -23,7 +23,7 @@ def layered(rule, *layers):
 
 
 def behind(model, x):
-    """Return what stands behind the model for an error of ones, the feedback's sum over outputs."""
+    """Return the input's gradient for an error of ones, the feedback's sum over outputs."""
     x = x.detach().requires_grad_()
     model(x).sum().backward()
     return x.grad

@@ -491,7 +491,7 @@ def test_when_a_block_runs_nothing_of_the_blocks_before_it_is_alive(rule, plain)
     handle.follow(bp.Immediate(optimizer))
     with handle.targets(y):
         model(x)
-    assert len(seen) == (10 if rule == "scff" else 5)  # pairs run beside the batch
+    assert len(seen) == (10 if rule == "scff" else 5)  # pairs run in addition to the batch
     for graphs, kept in seen:
         # Of scff's two passes through a block, the batch's own still is there for the pairs'.
         assert len(graphs) <= (1 if rule == "scff" else 0)

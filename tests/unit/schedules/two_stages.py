@@ -24,7 +24,7 @@ STEPS = 3
 
 
 def mlp() -> nn.Module:
-    """Widths differ, and so does what stands between the layers."""
+    """Return layers of different widths, with different modules between them."""
     return nn.Sequential(
         nn.Linear(8, 12),
         nn.Tanh(),

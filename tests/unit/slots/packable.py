@@ -1,4 +1,4 @@
-"""Networks of all sorts to pack; run by itself, it loads each in a process of its own.
+"""Networks of all sorts to pack; run as a script, it loads each in a separate process.
 
 python packable.py FOLDER    # writes FOLDER/outputs.safetensors
 """

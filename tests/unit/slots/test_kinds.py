@@ -1,4 +1,4 @@
-"""How a value is chosen: the best, or one drawn anew for every forward pass in training."""
+"""How a value is chosen: the best, or one drawn again for every forward pass in training."""
 
 import pytest
 import torch

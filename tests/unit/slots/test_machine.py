@@ -1,4 +1,4 @@
-"""A machine begins anew, and leaves an ordinary model at its end."""
+"""A machine starts again, and leaves an ordinary model at its end."""
 
 import copy
 

@@ -133,7 +133,7 @@ def test_files_of_planetoid_are_read(tmp_path: Path):
     data = task.load(None)
     graph = data.train.graph
     assert graph.features.shape == (12, 4)
-    # Test nodes stand in the order of their numbers, whatever that of the file.
+    # Test nodes are in the order of their numbers, whatever their order in the file.
     torch.testing.assert_close(graph.features[9], shares(torch.arange(4.0)[None])[0])
     torch.testing.assert_close(graph.features[5], shares(torch.arange(4.0, 8)[None])[0])
     assert graph.features[8].tolist() == [0] * 4  # in no file

@@ -138,7 +138,7 @@ def test_a_run_of_few_labels(folder: Path, tmp_path: Path) -> None:
 def test_views_are_named_in_a_spec() -> None:
     spec = {"task": "beyondprop.tasks:mfeat", "views": ["morphology", "pixels"], "per_class": 5}
     task = find(spec)
-    assert task.summary == "2,000 written digits in 2 views, 5 labels a class"
+    assert task.summary == "2,000 written digits in 2 views, 5 labels per class"
     outputs = task.model()(pixels=torch.randn(3, 240), morphology=torch.randn(3, 6))
     assert outputs.shape == (3, 10)
     with pytest.raises(UserError, match="no view 'sound'; there are fourier"):

@@ -262,7 +262,7 @@ def test_a_task_of_a_mesh_travels_and_trains(tmp_path: Path) -> None:
     assert record["task"]["metric"] == "PSNR (dB)"
     frozen = train(RunSpec(rule="frozen", measures=()), tmp_path / "frozen", task=sent)
     assert "trained by steps" in frozen["head"]
-    assert "are not one nn.Linear's" in frozen["head"]
+    assert "are not those of a single nn.Linear" in frozen["head"]
 
 
 # Photos

@@ -17,7 +17,7 @@ def agreement(first: Tensor, second: Tensor) -> Tensor:
         second: In the same shape.
 
     Returns:
-        Shape ``(n,)`` float64; NaN where a map is constant.
+        Shape ``(n,)`` float64; NaN if a map is constant.
     """
     a, b = _ranks(first), _ranks(second)  # (n, numbers), centred
     size = (a.square().sum(1) * b.square().sum(1)).sqrt()

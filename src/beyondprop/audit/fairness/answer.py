@@ -104,7 +104,7 @@ def _differences(
 
 
 def of_change(one: Decisions, other: Decisions, setting: Setting, seed: int) -> Answer | None:
-    """Return how the treatment of each group differs between two models, or None where fewer than
+    """Return how the treatment of each group differs between two models, or None if fewer than
     two groups are large enough.
     """
     kept = setting.kept(one)

@@ -112,7 +112,7 @@ def spreads(sums: Array) -> dict[str, Array]:
     """Return the differences between groups, ``(...)``, from their sums, ``(..., groups, 4 +
     bins)``.
 
-    See `figures.differences`; NaN where fewer than two groups have the figure.
+    See `figures.differences`; NaN if fewer than two groups have the figure.
     """
     found = rates(sums)
     selected = found["selection_rate"]
@@ -177,7 +177,7 @@ def _counts(size: int, generator: Generator) -> Array:
 
 
 def _share(part: Array, whole: Array) -> Array:
-    """Return the quotient; NaN where the denominator is zero."""
+    """Return the quotient; NaN if the denominator is zero."""
     made: Array = np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
     return made
 

@@ -40,12 +40,12 @@ class Losses:
 
 
 def blending_weights(before: Mapping[str, Losses], after: Mapping[str, Losses]) -> dict[str, float]:
-    """Return the loss weights that minimize the overfitting-to-generalization ratio.
+    """Return the loss weights that minimise the overfitting-to-generalisation ratio.
 
-    Between two checkpoints a network generalizes by the fall of its validation loss,
+    Between two checkpoints a network generalises by the fall of its validation loss,
     ``G = V_before - V_after``, and overfits by the growth of the gap between its losses,
     ``ΔO = (V_after - T_after) - (V_before - T_before)``. The weights ``w_k = G_k / ΔO_k² / Z``
-    minimize the ratio of the blend, ``|ΔO / G|``, if the gradients' deviations are uncorrelated:
+    minimise the ratio of the blend, ``|ΔO / G|``, if the gradients' deviations are uncorrelated:
     Wang, Tran and Feiszli, "What makes training multi-modal classification networks hard?", CVPR
     2020. Here ``Z`` makes the weights add up to one, like those that the authors released.
 
@@ -77,7 +77,7 @@ def blending_weights(before: Mapping[str, Losses], after: Mapping[str, Losses]) 
 
 
 def _raw_weight(name: str, before: Losses, after: Losses) -> float:
-    """Return a weight before normalization."""
+    """Return a weight before normalisation."""
     generalized = before.validation - after.validation
     overfitted = (after.validation - after.train) - (before.validation - before.train)
     if not (math.isfinite(generalized) and math.isfinite(overfitted)):

@@ -44,7 +44,7 @@ class GradientModulation(Balance):
     Differences from the paper and its released code:
 
     - The paper and its released code treat two modalities, where ``ρ`` is the ratio of two scores.
-      The mean of the others is our generalization to more.
+      The mean of the others is our generalisation to more.
     - ``o_m`` is the network's own output with all other modalities masked. With a linear head on a
       `Concatenation` that is ``W_m z_m + b``; the paper splits the bias between its two modalities,
       ``W_m z_m + b/2``, which is not defined for heads that are not linear.

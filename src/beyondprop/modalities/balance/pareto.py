@@ -36,7 +36,7 @@ class MMPareto(Balance):
     let ``g`` be the gradient of the joint loss and ``u`` that of its own loss:
 
     - ``g · u ≥ 0``: ``h = g + u``.
-    - ``g · u < 0``: ``d = a g + (1 - a) u``, with the ``a`` from 0 to 1 that minimizes ``|d|``,
+    - ``g · u < 0``: ``d = a g + (1 - a) u``, with the ``a`` from 0 to 1 that minimises ``|d|``,
       ``a = u · (u - g) / |g - u|²``, is a descent direction of both losses; ``h = |g + u| d/|d|``
       has the length of the plain sum.
 

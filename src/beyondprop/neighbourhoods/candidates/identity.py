@@ -15,7 +15,7 @@ from beyondprop.neighbourhoods.candidates.first import ends, standing
 
 @dataclass(frozen=True)
 class Identity(Candidate):
-    """Returns its input unchanged, where the piece's output has the input's shape.
+    """Returns its input unchanged, if the piece's output has the input's shape.
 
     If there are several input tensors, it returns the first. It has no parameters to train.
     """

@@ -55,7 +55,7 @@ class Linear(Candidate):
 
 
 def _layer(piece: nn.Module, before: Tensor, after: Tensor) -> nn.Module:
-    """Return the layer, not initialized."""
+    """Return the layer, not initialised."""
     made = {"dtype": after.dtype, "device": after.device}
     layer: nn.Module
     if before.dim() > 3 and after.dim() == 2:

@@ -81,7 +81,7 @@ class OfTwo:
     @property
     def name(self) -> str:
         """The names of both runs as people read them."""
-        return f"{self.first.name} beside {self.second.name}"
+        return f"{self.first.name} compared with {self.second.name}"
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def _teacher(found: Distillation) -> str:
     epochs = found.spec.get("teacher_epochs")
     trained = "backprop" + (f", epochs {label(epochs)}" if epochs is not None else "")
     operations = found.seeds[0].operations
-    cost = f"; {count(operations)} operations a sample" if operations else ""
+    cost = f"; {count(operations)} operations per sample" if operations else ""
     return f"{trained}{cost}"
 
 

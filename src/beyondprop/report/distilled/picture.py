@@ -112,7 +112,7 @@ def _cell(found: Distillation, place: int, seed: OfSeed, name: str, alone: bool)
     if student.error is not None:
         hints.append(f"error {figure(student.error)}")
     if student.alone is not None:
-        hints.append(f"loss {rise(student.alone)} by itself")
+        hints.append(f"loss {rise(student.alone)} with only this student")
     return Cell(chosen, part, student.alone if alone else student.error, ", ".join(hints))
 
 
@@ -120,10 +120,10 @@ def caption(found: Distillation) -> str:
     """Return how to read the picture, and its seed."""
     first = found.seeds[0]
     told = [
-        "The network is drawn from its first neighbourhood down. Beside each name is its share of"
-        " the teacher's operations. The length of a bar, and the share beside it, is the part of"
-        " the piece's operations that remains; its colour shows the other figure beside it. A full"
-        " bar is the teacher's piece."
+        "The network is drawn from its first neighbourhood down. Next to each name is its share"
+        " of the teacher's operations. The length of a bar, and the share next to it, show the part"
+        " of the piece's operations that remains; its colour shows the other figure. A full bar is"
+        " the teacher's piece."
     ]
     known = [each.operations for each in first.pieces.values() if each.operations is not None]
     if not first.pieces:

@@ -12,15 +12,15 @@ from beyondprop.report.modal.cells import SHARES, WEIGHTS, averaged, difference
 from beyondprop.report.modal.records import JOINT, ModalComparison, Trust, title
 from beyondprop.report.table import TableCell
 
-CHOICE_HEADINGS = ("Right by itself", "Minus a random modality")
+CHOICE_HEADINGS = ("Right on its own", "Minus a random modality")
 WEIGHT_HEADINGS = ("Mean weight", "Where right alone", "Where wrong alone", "Right minus wrong")
 CHANCE, POSSIBLE = "a random modality", "the best possible choice"
 ALWAYS = f"always the {SINGLE}"
 CHOICES = (
-    "The first choice is the modality with the largest weight. It is right by itself where its"
+    "The first choice is the modality with the largest weight. It is right on its own if its"
     " sub-network, trained alone, predicts the class of the test sample. A random modality is the"
-    " mean over all modalities, and the best possible choice takes a right one wherever there is"
-    " one. The next table shows whether the weights follow the sample or one modality always has"
+    " mean over all modalities, and the best possible choice picks a correct modality whenever one"
+    " exists. The next table shows whether the weights follow the sample or one modality always has"
     " the largest."
 )
 

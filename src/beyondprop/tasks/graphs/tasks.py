@@ -114,7 +114,7 @@ def from_planetoid(
 def _cora(network: str, called: str) -> Task:
     return of_nodes(
         f"cora-{network}",
-        f"Cora's 2,708 papers and who cites whom, {called}",
+        f"Cora's 2,708 papers and their citations, {called}",
         load_cora,
         partial(NETWORKS[network], WORDS, CLASSES),
         CLASSES,

@@ -151,7 +151,7 @@ def bag_and_table(vocabulary: int, inputs: Mapping[str, Tensor]) -> Tensor:
 
 CLOTHING_REVIEWS = of_modalities(
     "clothing-reviews",
-    "23,486 reviews of clothing, text beside a table: is the piece recommended?",
+    "23,486 clothing reviews, text and a table: whether the item is recommended",
     Reviews(),
     {"text": Encoder(Words, (VOCABULARY,)), "table": Encoder(vectors, (COLUMNS,))},
     2,

@@ -201,7 +201,7 @@ def summary(names: Sequence[str], per_class: int | None, noise: bool) -> str:
     """Return the task's summary."""
     told = [f"2,000 written digits in {len(names)} views"]
     if per_class is not None:
-        told.append(f"{per_class} labels a class")
+        told.append(f"{per_class} labels per class")
     if noise:
         told.append("one view of each is noise")
     return ", ".join(told)

@@ -146,8 +146,8 @@ def generated(
     load = Drawn(dict(rates), ambiguous, classes, width, separation, loudness, counts, seed)
     own: dict[str, Any] = {
         "name": "generated",
-        "summary": f"drawn data of {len(rates)} modalities, of which one alone says something of "
-        f"{ambiguous:.0%} of the samples",
+        "summary": f"synthetic data of {len(rates)} modalities, only one of which is informative "
+        f"for {ambiguous:.0%} of the samples",
         "load": load,
         "encoders": {name: Encoder(vectors, (width,)) for name in rates},
         "outputs": classes,

@@ -173,8 +173,8 @@ def paired(digits: Tensor, labels: Tensor) -> Tensor:
 
 SPOKEN_DIGITS = of_modalities(
     "spoken-digits",
-    "3,000 spoken digits beside MNIST's pictures of the same class; of six speakers four are for "
-    "training, one for validation and one for the test",
+    "3,000 spoken digits, paired with MNIST images of the same class; four of the six speakers for "
+    "training, one for validation, one for the test",
     SpokenDigits(),
     {"audio": Encoder(Frames, (BANDS,)), "image": Encoder(pictures, (1, 28))},
     len(DIGITS),

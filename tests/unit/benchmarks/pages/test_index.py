@@ -126,7 +126,7 @@ BENCHMARKS = [name for name in NAMES if load(name)["kind"] == "benchmark"]
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_the_table_beside_a_record_shows_its_figures(name: str) -> None:
-    """Made anew from the record, by the module that its command runs."""
+    """The module that its command runs makes the same table from the record."""
     record = load(name)
     command = shlex.split(index.repeated(name, record))
     make = importlib.import_module(command[2]).table

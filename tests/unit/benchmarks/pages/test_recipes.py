@@ -1,4 +1,4 @@
-"""The YAML files beside published comparisons say what their records say."""
+"""The YAML files next to published comparisons contain the settings of their records."""
 
 from dataclasses import asdict, fields
 from pathlib import Path

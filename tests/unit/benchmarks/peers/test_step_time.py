@@ -105,7 +105,7 @@ def test_peers_writes_a_record_with_the_failures(
     assert len(failures) == 3
     assert not any("ratio" in rows[made] for made in failures)
     table = output.with_suffix(".md").read_text()
-    assert "# Time of a training step beside BioTorch 0.0.test" in table
+    assert "# Time of a training step compared with BioTorch 0.0.test" in table
     assert "| mlp-2x64 | BioTorch usf | 32 | failed | – | – | – |" in table
     assert "mlp-2x64, BioTorch usf: RuntimeError: no such thing\n" in table
     milliseconds = rows["BioTorch", "dfa"]["seconds"] * 1000

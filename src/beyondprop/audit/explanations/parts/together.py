@@ -39,7 +39,7 @@ def together(
         classes: The explained classes.
         maps: Integrated gradients, used to find the most important variables.
         progress: Shows a progress bar.
-        players: Maximum number of regions where there are more variables.
+        players: Maximum number of regions if there are more variables.
         budget: Number of coalitions.
         pictured: Number of samples that are shown individually.
         listed: Number of effects in their lists.

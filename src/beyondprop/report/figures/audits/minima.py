@@ -305,7 +305,7 @@ def _connection(
     label = f"Loss between two seeds of {name_of(pair.first.rule)}: {told}"
     points = [
         (at, loss, f"{kind}, {100 * at:.0f}% of the way: loss {loss:.3g}")
-        for kind, path in (("as they are", found.plain), ("matched", found.matched))
+        for kind, path in (("unchanged", found.plain), ("matched", found.matched))
         if path is not None
         for at, loss in thinned(list(zip(found.places, plotted(path.losses), strict=True)), MOST)
     ]

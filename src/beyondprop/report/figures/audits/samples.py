@@ -66,7 +66,7 @@ def _sample(
         drawn.insert(0, _itself(first, f"{prefix}-itself"))
         keys.insert(0, "")  # the picture belongs to no rule
         what = (
-            "For each rule, the map of integrated gradients, and beside it the effects of patches"
+            "For each rule, the map of integrated gradients, and next to it the effects of patches"
             " alone (tint) and in pairs (arcs between them)"
         )
     else:

@@ -120,7 +120,7 @@ MADE: dict[str, tuple[str, Callable[[list[dict[str, Any]]], Cells]]] = {
     "slots tasks": ("slots/continual", slots.tasks),
     "projections wide": ("projections/timing", projections.wide),
     "projections sizes": ("projections/timing", projections.sizes),
-    "projections by-size": ("projections/by_size", projections.by_size),
+    "projections by-size": ("projections/timing-wide", projections.by_size),
     "projections errors": ("projections/many_classes", projections.errors),
     "projections statistics": ("projections/statistics", projections.statistics),
     "optics accuracy": ("optics/accuracy", optics.accuracy),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, shown
 from beyondprop.registry import Spec
 from beyondprop.rules import CRITERIA, Classes, Criterion
 from beyondprop.tasks.folders import ImageFolder, classes_in
@@ -133,7 +133,8 @@ class Task:
         Columns of numbers are standardised by the training rows; all others are one-hot. A missing
         number (an empty cell, "?", "NA", "NaN", "null", "none") becomes the mean, and an additional
         column marks it; a missing text (an empty cell, "?") is one of the categories. Rows without
-        a target are left out.
+        a target are left out. A column that is almost numbers is refused: more than half of its
+        cells are numbers, or all texts in it are the same.
 
         Args:
             path: The file, which may be compressed by gzip. Its first line names the columns.
@@ -156,12 +157,15 @@ class Task:
             fields: Fields of the task that replace its defaults: ``model``, ``epochs``, ...
 
         Raises:
-            UserError: The file cannot be read, lacks a column, or has nothing to predict; a
-                protected column is the target, or has only one value or more than 50.
+            UserError: The file cannot be read, lacks a column, or has nothing to predict; a column
+                of numbers holds a text, or a whole number that a float cannot store; a protected
+                column is the target, or has only one value or more than 50.
         """
         chosen = (target,) if isinstance(target, str) else target
         if chosen != () and not _are_names(chosen):
-            raise UserError(f"target must be a name of a column, or several, not {target!r}")
+            raise UserError(f"target must be a name of a column, or several, not {shown(target)}")
+        if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '\r\n"':
+            raise UserError(f'delimiter must be one character, such as ";", not {shown(delimiter)}')
         table = Table(
             path=Path(path),
             target=tuple(chosen),

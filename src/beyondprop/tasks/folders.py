@@ -74,7 +74,7 @@ class ImageFolder:
         }
         pool = found.pop("train")
         labels = torch.tensor([label for _, label in pool])
-        drawn = in_three(labels, self.shares, self.seed, classes)
+        drawn = in_three(labels, self.shares, self.seed, classes, str(path))
         rows = dict(zip(PARTS, drawn, strict=True))
         # If a split has a folder, its share stays in training.
         given = torch.cat([rows["train"], *(rows[name] for name in found)]).sort().values

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, shown
 from beyondprop.tasks.samples import Data
 
 
@@ -39,7 +39,7 @@ def hold_out(labels: Tensor, per_class: int, seed: int) -> tuple[Tensor, Tensor]
 
 
 def in_three(
-    labels: Tensor, shares: tuple[float, float], seed: int, names: Sequence[str]
+    labels: Tensor, shares: tuple[float, float], seed: int, names: Sequence[str], source: str = ""
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Split samples into training, validation and test, with equal shares of each class.
 
@@ -49,6 +49,7 @@ def in_three(
             sample.
         seed: Seed of the draw; the same seed always gives the same split.
         names: Names of the classes, for messages.
+        source: The file or folder of the samples, for messages.
 
     Returns:
         Indices of the samples of each split, in ascending order.
@@ -66,10 +67,12 @@ def in_three(
     for label, count in enumerate(labels.bincount().tolist()):
         held = [max(1, round(share * count)) for share in shares]
         if sum(held) >= count:
-            of = f" of class {names[label]!r}" if names[label] else ""
+            there = "there is 1 sample" if count == 1 else f"there are {count} samples"
+            of = f" of class {shown(names[label])}" if names[label] else ""
+            remedy = "add samples, or leave the class out" if of else "add samples"
             raise UserError(
-                f"there are {count} samples{of}, and training, validation and test need one each: "
-                "give more, or leave these out"
+                f"{source}{': ' if source else ''}{there}{of}, and training, validation and test "
+                f"need one each: {remedy}"
             )
         members = (labels == label).nonzero().flatten()
         drawn = members[torch.from_numpy(generator.permutation(count))]

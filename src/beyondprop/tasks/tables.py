@@ -2,8 +2,9 @@
 
 import csv
 import io
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from beyondprop.errors import UserError
+from beyondprop.errors import LONGEST, UserError, shown
 from beyondprop.rules import Classes, Criterion, Labels, Values
+from beyondprop.tasks.cells import check_numbers, gaps, is_missing, is_numeric, number
 from beyondprop.tasks.files import read
 from beyondprop.tasks.samples import Data, Split
 from beyondprop.tasks.splitting import in_three
 from beyondprop.text import did_you_mean
-
-BLANK = frozenset({"", "?"})
-"""Cells that represent a missing value."""
-
-MISSING = BLANK | {"na", "n/a", "nan", "null", "none"}
-"""The same in columns of numbers, in any case; in columns of texts these may be ordinary texts."""
 
 CATEGORIES = 100
 """Maximum number of different texts in a column of categories."""
@@ -89,13 +85,13 @@ class Table:
         columns = _columns(path, self.delimiter)
         if not self.target:
             raise UserError(
-                f"target must name the column to be predicted; {path.name} has {', '.join(columns)}"
+                f"target must name the column to be predicted; {path.name} has {_listed(columns)}"
                 f"{_other_delimiter(list(columns), self.delimiter)}"
             )
         for name in (*self.target, *self.ignore, *self.categories, *self.protected):
             if name not in columns:
                 raise UserError(
-                    f"{path.name} has no column {name!r}; it has {', '.join(columns)}"
+                    f"{path.name} has no column {shown(name)}; it has {_listed(columns)}"
                     f"{did_you_mean(name, columns)}"
                     f"{_other_delimiter(list(columns), self.delimiter)}"
                 )
@@ -104,12 +100,12 @@ class Table:
                 f"{both[0]!r} is the target, so it can't be protected too: name a column that "
                 "describes the people"
             )
-        _check_finite(columns, (*self.ignore, *self.categories), path)
+        self._check_numbers(columns, path)
         columns, left_out = self._with_targets(columns, path)
         kind = self.kind or _kind(columns, self.target, self.separator)
         targets, names = _targets(columns, self.target, kind, self.separator, path)
         groups = targets if isinstance(kind, Classes) else torch.zeros(len(targets)).long()
-        parts = in_three(groups, self.shares, self.seed, names or ("",))
+        parts = in_three(groups, self.shares, self.seed, names or ("",), path.name)
         inputs, counts = self._inputs(columns, parts[0], path)
         protected = {name: _groups(name, columns[name], path) for name in self.protected}
         notes = {name: numbers for name, (numbers, _) in protected.items()}
@@ -125,12 +121,29 @@ class Table:
         )
         return data, Found(kind, inputs.shape[1], outputs, *counts, left_out, distinct)
 
+    def _check_numbers(self, columns: Columns, path: Path) -> None:
+        """Raise if a column that is used as numbers, or would be, cannot be used so.
+
+        Raises:
+            UserError: There is such a column.
+        """
+        as_numbers = self.separator is None and (self.kind is None or isinstance(self.kind, Values))
+        for name, cells in columns.items():
+            if name in (*self.ignore, *self.categories):
+                continue
+            otherwise = "name the column in categories (one-hot) or in ignore (left out)"
+            if name in self.target:
+                if not as_numbers:
+                    continue
+                otherwise = "set kind to classes" if len(self.target) == 1 else ""
+            check_numbers(name, cells, path.name, otherwise)
+
     def _with_targets(self, columns: Columns, path: Path) -> tuple[Columns, int]:
         """Return the rows that have targets, and the number of rows without."""
         told = [columns[name] for name in self.target]
         # With a separator, an empty cell is a sample without labels.
-        gaps = [] if self.separator is not None else [_gaps(cells) for cells in told]
-        known = [i for i in range(len(told[0])) if not any(gap[i] for gap in gaps)]
+        missing = [] if self.separator is not None else [gaps(cells) for cells in told]
+        known = [i for i in range(len(told[0])) if not any(gap[i] for gap in missing)]
         if not known:
             raise UserError(f"{path.name} has no row with a {' and '.join(self.target)}")
         rows = {name: [column[i] for i in known] for name, column in columns.items()}
@@ -145,13 +158,13 @@ class Table:
         for name, cells in columns.items():
             if name in (*self.target, *self.ignore):
                 continue
-            numeric = name not in self.categories and _is_numeric(cells)
+            numeric = name not in self.categories and is_numeric(cells)
             features = _numbers(cells, train) if numeric else _one_hot(name, cells, train, path)
             if features is None:  # constant in the training rows
                 continue
             made.append(features)
             kinds["numbers" if numeric else "categories"] += 1
-            kinds["gaps"] += any(_gaps(cells))
+            kinds["gaps"] += any(gaps(cells))
         if not made:
             raise UserError(f"{path.name} has no column that varies other than the target")
         return torch.cat(made, dim=1), (kinds["numbers"], kinds["categories"], kinds["gaps"])
@@ -189,8 +202,9 @@ class Found:
             Values: "regression (standardised)",
         }[type(self.kind)]
         said = [
-            f"{', '.join(table.target)} of {table.path.name}: {what}, from {self.numbers} columns "
-            f"of numbers (standardised) and {self.categories} of categories (one-hot)"
+            f"{', '.join(table.target)} of {table.path.name}: {what}, from {self.numbers} "
+            f"column{'s' * (self.numbers != 1)} of numbers (standardised) and {self.categories} of "
+            "categories (one-hot)"
         ]
         if self.gaps:
             columns = f"{self.gaps} column{'s' * (self.gaps > 1)}"
@@ -201,7 +215,7 @@ class Found:
             told = ", ".join(self.distinct)
             said.append(
                 f"{told} {'has' if len(self.distinct) == 1 else 'have'} a different value in "
-                f"every row; leave out columns that number the rows by ignore={self.distinct!r}"
+                "every row; to leave out columns that number the rows, name them in ignore"
             )
         return "; ".join(said)
 
@@ -225,67 +239,29 @@ def _columns(path: Path, delimiter: str) -> Columns:
     names, cells = rows[0], rows[1:]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f"{path} has two columns of the name {twice[0]!r}: rename one")
-    for number, row in enumerate(cells, 1):
+        raise UserError(f"{path} has two columns of the name {shown(twice[0])}: rename one")
+    for count, row in enumerate(cells, 1):
         if len(row) != len(names):
             raise UserError(
-                f"{path}: row {number} has {len(row)} cells, and there are {len(names)} columns"
+                f"{path}: row {count} has {len(row)} cell{'s' * (len(row) != 1)}, and there "
+                f"{'is' if len(names) == 1 else 'are'} {len(names)} "
+                f"column{'s' * (len(names) != 1)}"
                 f"{_other_delimiter(names, delimiter)}"
             )
     return {name: [row[i] for row in cells] for i, name in enumerate(names)}
 
 
+def _listed(names: Iterable[str]) -> str:
+    """Return the names of columns for a message; the first line may be data, without any names."""
+    return ", ".join(
+        name if name.isprintable() and len(name) <= LONGEST else shown(name) for name in names
+    )
+
+
 def _other_delimiter(names: Sequence[str], delimiter: str) -> str:
     """Return a hint if the only column name seems to be several; otherwise an empty string."""
     found = [each for each in DELIMITERS if each != delimiter and each in names[0]]
-    return f": give delimiter={found[0]!r}" if found and len(names) == 1 else ""
-
-
-def _check_finite(columns: Columns, apart: Sequence[str], path: Path) -> None:
-    """Raise if a column of numbers contains an infinite one, which would be treated as a category.
-
-    Raises:
-        UserError: There is such a column.
-    """
-    for name, cells in columns.items():
-        infinite = next((cell for cell in cells if _is_infinite(cell)), None)
-        rest = [cell for cell in cells if not _is_infinite(cell)]
-        if infinite is None or name in apart or not _is_numeric(rest):
-            continue
-        raise UserError(
-            f"{path.name}: column {name!r} holds {infinite!r} among numbers: empty the cell, or "
-            f"leave the column out by ignore=({name!r},)"
-        )
-
-
-def _is_infinite(cell: str) -> bool:
-    try:
-        return math.isinf(float(cell))
-    except ValueError:
-        return False
-
-
-def _is_missing(cell: str) -> bool:
-    return cell.lower() in MISSING
-
-
-def _gaps(cells: Sequence[str]) -> list[bool]:
-    """Return which cells of a column are missing."""
-    if _is_numeric(cells):
-        return [_is_missing(cell) for cell in cells]
-    return [cell in BLANK for cell in cells]
-
-
-def _number(cell: str) -> float | None:
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _is_numeric(cells: Sequence[str]) -> bool:
-    return all(_is_missing(cell) or _number(cell) is not None for cell in cells)
+    return f": set delimiter to {json.dumps(found[0])}" if found and len(names) == 1 else ""
 
 
 def _numbers_rows(cells: Sequence[str]) -> bool:
@@ -295,8 +271,8 @@ def _numbers_rows(cells: Sequence[str]) -> bool:
     """
     if len(cells) <= FEW or len(set(cells)) < len(cells):
         return False
-    numbers = [_number(cell) for cell in cells]
-    return all(number is None or number.is_integer() for number in numbers)
+    values = [number(cell) for cell in cells]
+    return all(value is None or value.is_integer() for value in values)
 
 
 def _kind(
@@ -310,11 +286,11 @@ def _kind(
     if separator is not None:
         return Labels()
     told = [columns[name] for name in target]
-    numeric = all(map(_is_numeric, told))
+    numeric = all(map(is_numeric, told))
     if len(told) > 1:
-        both = all({_number(cell) for cell in cells} <= {0.0, 1.0} for cells in told)
+        both = all({number(cell) for cell in cells} <= {0.0, 1.0} for cells in told)
         return Labels() if both else Values()
-    different = {_number(cell) for cell in told[0]}
+    different = {number(cell) for cell in told[0]}
     whole = all(value is not None and value.is_integer() for value in different)
     return Values() if numeric and not (whole and len(different) <= FEW) else Classes()
 
@@ -340,14 +316,16 @@ def _targets(
             )
         names = _sorted(told[0])
         if len(names) < 2:
-            raise UserError(f"{path.name}: {called} is {names[0]!r} in all rows: choose another")
+            raise UserError(
+                f"{path.name}: {called} is {shown(names[0])} in all rows: choose another"
+            )
         numbers = {name: i for i, name in enumerate(names)}
         return torch.tensor([numbers[cell] for cell in told[0]]), names
     if isinstance(kind, Labels):
         return _labels(told, target, separator, path)
-    wrong = next((cell for cells in told for cell in cells if _number(cell) is None), None)
+    wrong = next((cell for cells in told for cell in cells if number(cell) is None), None)
     if wrong is not None:
-        raise UserError(f"{path.name}: {called} contains {wrong!r}, which is not a number")
+        raise UserError(f"{path.name}: {called} contains {shown(wrong)}, which is not a number")
     rows = [[float(cell) for cell in row] for row in zip(*told, strict=True)]
     values = torch.tensor(rows, dtype=torch.float64)
     for name, column in zip(target, values.t(), strict=True):
@@ -364,13 +342,13 @@ def _labels(
         names = tuple(sorted(set().union(*rows)))
         marks = [[name in row for name in names] for row in rows]
     else:
-        wrong = {cell for cells in told for cell in cells if _number(cell) not in (0.0, 1.0)}
+        wrong = {cell for cells in told for cell in cells if number(cell) not in (0.0, 1.0)}
         if wrong:
             raise UserError(
-                f"{path.name}: labels are 0 or 1, and {', '.join(target)} hold {min(wrong)!r}"
+                f"{path.name}: labels are 0 or 1, and {', '.join(target)} hold {shown(min(wrong))}"
             )
         names = tuple(target)
-        marks = [[_number(cell) == 1 for cell in row] for row in zip(*told, strict=True)]
+        marks = [[number(cell) == 1 for cell in row] for row in zip(*told, strict=True)]
     found = torch.tensor(marks, dtype=torch.bool)
     for name, column in zip(names, found.t(), strict=True):
         if column.all() or not column.any():
@@ -386,17 +364,17 @@ def _groups(name: str, cells: Sequence[str], path: Path) -> tuple[Tensor, tuple[
     Raises:
         UserError: There are too many groups, or only one.
     """
-    told = [UNKNOWN if gap else cell for cell, gap in zip(cells, _gaps(cells), strict=True)]
+    told = [UNKNOWN if gap else cell for cell, gap in zip(cells, gaps(cells), strict=True)]
     groups = _sorted(told)
     if len(groups) > GROUPS:
         raise UserError(
-            f"{path.name}: the protected column {name!r} holds {len(groups)} different values, too "
-            f"many for groups: write ranges or fewer kinds into it, {GROUPS} at most"
+            f"{path.name}: the protected column {shown(name)} holds {len(groups)} different "
+            f"values, too many for groups: write ranges or fewer kinds into it, {GROUPS} at most"
         )
     if len(groups) < 2:
         raise UserError(
-            f"{path.name}: the protected column {name!r} is {groups[0]!r} in all rows, so there "
-            "are no groups to compare: leave it out of protected"
+            f"{path.name}: the protected column {shown(name)} is {shown(groups[0])} in all rows, "
+            "so there are no groups to compare: leave it out of protected"
         )
     numbers = {group: i for i, group in enumerate(groups)}
     return torch.tensor([numbers[cell] for cell in told]), groups
@@ -405,7 +383,7 @@ def _groups(name: str, cells: Sequence[str], path: Path) -> tuple[Tensor, tuple[
 def _sorted(cells: Sequence[str]) -> tuple[str, ...]:
     """Return the different cells in order: numbers by value, texts alphabetically."""
     different = set(cells)
-    numbers = {cell: _number(cell) for cell in different}
+    numbers = {cell: number(cell) for cell in different}
     if None in numbers.values():
         return tuple(sorted(different))
     return tuple(sorted(different, key=lambda cell: (numbers[cell], cell)))
@@ -426,7 +404,7 @@ def _numbers(cells: Sequence[str], train: Tensor) -> Tensor | None:
 
     A missing number becomes the training rows' mean.
     """
-    values = np.array([math.nan if _is_missing(cell) else float(cell) for cell in cells])
+    values = np.array([math.nan if is_missing(cell) else float(cell) for cell in cells])
     known, missing = values[train.numpy()], np.isnan(values)
     known = known[~np.isnan(known)]
     if not len(known) or known.min() == known.max():
@@ -443,14 +421,14 @@ def _one_hot(name: str, cells: Sequence[str], train: Tensor, path: Path) -> Tens
     Raises:
         UserError: There are too many categories.
     """
-    told = ["" if gap else cell for cell, gap in zip(cells, _gaps(cells), strict=True)]
+    told = ["" if gap else cell for cell, gap in zip(cells, gaps(cells), strict=True)]
     categories = sorted({told[row] for row in train.tolist()})
     if len(categories) < 2:
         return None
     if len(categories) > CATEGORIES:
         raise UserError(
-            f"{path.name}: column {name!r} holds {len(categories)} different texts, too many for "
-            f"categories: leave it out by ignore=({name!r},)"
+            f"{path.name}: column {shown(name)} holds {len(categories)} different texts, too many "
+            "for categories: name it in ignore to leave it out"
         )
     places = {category: i for i, category in enumerate(categories)}
     made = torch.zeros(len(cells), len(categories))

@@ -373,7 +373,9 @@ def test_where_nobody_or_everybody_is_selected(tmp_path: Path) -> None:
 
 def test_tasks_without_protected_attributes_are_told_what_to_do() -> None:
     task = find("digits-mlp")
-    with pytest.raises(UserError, match=r"digits-mlp .*protected=\('COLUMN',\)"):
+    with pytest.raises(
+        UserError, match=r"digits-mlp .* name the columns in protected of from_csv; in Python, "
+    ):
         QUICK.ask(audited(task, task.model()), Progress())
 
 

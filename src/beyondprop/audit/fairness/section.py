@@ -126,8 +126,8 @@ class Fairness(Section):
         if not names:
             raise UserError(
                 f"{audited.task.name} does not give the group of any test sample: name the "
-                "columns by Task.from_csv(..., protected=('COLUMN',)), or give a Split notes and "
-                "the Data protected={'COLUMN': ('GROUP', 'OTHER GROUP')}"
+                "columns in protected of from_csv; in Python, Split takes notes, and Data takes "
+                "protected={'COLUMN': ('GROUP', 'OTHER GROUP')}"
             )
         outputs, targets = answers(audited.build(), test)
         classes = data.classes or tuple(map(str, range(outputs.shape[-1])))

@@ -77,7 +77,7 @@ class CriteoFile:
         if len(found := labels.unique()) < 2:
             told = "no click" if not int(found[0]) else "nothing but clicks"
             raise UserError(f"{path} holds {told}: a task of clicks needs lines with 0 and with 1")
-        parts = in_three(labels, (0.1, 0.1), 0, ("0", "1"))
+        parts = in_three(labels, (0.1, 0.1), 0, ("0", "1"), path.name)
         inputs, sizes = torch.empty(len(clicks), len(fields), dtype=torch.int64), []
         for place, field in enumerate(fields):
             values, size = _coded(np.frombuffer(field, np.int32), parts[0].numpy(), self.least)

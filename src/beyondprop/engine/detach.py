@@ -30,8 +30,8 @@ from beyondprop.core import (
     SignalRule,
 )
 from beyondprop.engine.joint import Exchange, Joint
+from beyondprop.engine.returned import checked, state_of
 from beyondprop.engine.scale import unscaled
-from beyondprop.engine.signals import checked
 from beyondprop.engine.walk import is_hidden, that_teach
 from beyondprop.errors import UserError
 from beyondprop.shapes import (
@@ -238,7 +238,7 @@ class Taught(ABC):
     """
 
     def __init__(self, block: Block, state: dict[str, Tensor]) -> None:
-        self.block, self.state = block, state
+        self.block, self.state = block, state_of(block.rule, state)
         self.reads_input = "input" in block.rule.traits.needs
         self.kept = self.fusable = self.deferred = False
         self._places: dict[int, list[int]] = {}

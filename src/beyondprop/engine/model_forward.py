@@ -16,6 +16,7 @@ from beyondprop._torch.tracing import check_run, no_second_derivative, refuse_ex
 from beyondprop.core import ForwardPass, ModelCall, ModelResult, ModelRule
 from beyondprop.engine.detach import check_not_taught
 from beyondprop.engine.passes import Passes
+from beyondprop.engine.returned import state_of
 from beyondprop.engine.scale import ScaleWatch, unscaled
 from beyondprop.errors import UserError
 
@@ -30,7 +31,7 @@ class ModelForward:
     """
 
     def __init__(self, rule: ModelRule, passes: Passes, state: dict[str, Tensor]) -> None:
-        self.rule, self.passes, self.state = rule, passes, state
+        self.rule, self.passes, self.state = rule, passes, state_of(rule, state)
         self.own: Any = vars(passes.model).get("forward")
         self._hooks: list[RemovableHandle] = []
         self._turn = Turn()  # as other tensors temporarily replace the parameters

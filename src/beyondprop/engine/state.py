@@ -147,7 +147,6 @@ class LearnedState:
             for projection, counter in counters:
                 projection.resume(counter)
             for each, state in before[1]:
-                each.state.clear()
                 each.state.update(state)
 
 

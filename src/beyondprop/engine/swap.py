@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from beyondprop._torch.modules import resting
 from beyondprop.core import AtWeight, Block, LayerRule, Mode
 from beyondprop.engine.covering import covering
+from beyondprop.engine.returned import state_of
 from beyondprop.errors import UserError
 from beyondprop.layers import AtWeights, is_made_of, is_transposed
 from beyondprop.random.streams import stream_of
@@ -84,7 +85,7 @@ class SwappedLayers:
             )
             with resting(layer):
                 _check_weight(at, full)
-                at.state = self.rule.start(at.weight().detach(), at)
+                at.state = state_of(self.rule, self.rule.start(at.weight().detach(), at))
             weights[own] = self._weights[full] = at
         vars(layer)["_feedback"] = weights
 

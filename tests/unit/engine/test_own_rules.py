@@ -1,5 +1,7 @@
 """What the page promises holds for rules that the library does not have itself."""
 
+import copy
+import pickle
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -74,6 +76,52 @@ def test_a_signal_of_another_kind_or_shape_is_refused(found, said):
     problem = rf"signal of Returns for block '0' must be a tensor of shape \(3, 5\), .*, {said}"
     with pytest.raises(bp.UserError, match=problem):
         loss.backward()
+
+
+@dataclass(frozen=True)
+class Remembers(SignalRule):
+    """Keeps a mean of its signals, which it returns from start or adds later."""
+
+    begun: object
+    name: ClassVar[str] = "remembers"
+    traits: ClassVar[Traits] = Traits(frozenset({"error"}), ends_graph=True, exact_at_output=True)
+
+    def start(self, block: Block) -> dict[str, torch.Tensor]:  # noqa: ARG002
+        return self.begun
+
+    def signal(self, at: At) -> torch.Tensor:
+        before = at.state.setdefault("mean", torch.zeros(5))
+        at.state["mean"] = 0.5 * before + 0.5
+        return at.state["mean"].expand(at.shape)
+
+
+def test_a_state_that_grows_after_start_is_refused_and_one_from_start_is_whole():
+    model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2))
+    handle = bp.attach(model, Remembers({}))
+    with pytest.raises(bp.UserError, match="Remembers adds 'mean' to its state after start: ret"):
+        model(torch.ones(3, 4)).sum().backward()
+    handle.remove()
+    handle = bp.attach(model, Remembers({"mean": torch.zeros(5)}))
+    model(torch.ones(3, 4)).sum().backward()
+    assert handle.state_dict()["0.mean"].tolist() == [0.5] * 5
+    copied = copy.deepcopy(model)
+    copied(torch.ones(3, 4)).sum().backward()
+    assert bp.attachment_of(copied).state_dict()["0.mean"].tolist() == [0.75] * 5
+    assert handle.state_dict()["0.mean"].tolist() == [0.5] * 5
+    copied = pickle.loads(pickle.dumps(model))
+    with pytest.raises(bp.UserError, match="adds 'other'"):
+        bp.attachment_of(copied).passes.taught[bp.attachment_of(copied).blocks[0]].state.update(
+            other=torch.zeros(1)
+        )
+
+
+@pytest.mark.parametrize(
+    "begun", [torch.zeros(3), nn.Linear(2, 2), {"mean": 1.0}, {0: torch.ones(1)}, None]
+)
+def test_a_state_that_is_no_dict_of_tensors_is_refused(begun):
+    model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2))
+    with pytest.raises(bp.UserError, match="start of Remembers must return a dict of tensors"):
+        bp.attach(model, Remembers(begun))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from beyondprop.engine.attachment import Attachment
+from beyondprop.errors import UserError
 from beyondprop.experiment.forms import POINT, mismatch
 from beyondprop.files import StorageError, cannot, read_sealed, write_sealed
 
@@ -98,6 +99,11 @@ def restore(folder: Path, state: TrainingState) -> bool:
         )
     try:
         _put(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True), state)
+    except UserError as error:
+        raise StorageError(
+            f"{path} does not fit this run ({error}): resume with the rule, task and settings that "
+            "wrote it, or delete it to restart the run"
+        ) from None
     except Exception:  # any error of PyTorch, optimizers or models with another run's numbers
         raise StorageError(
             f"{path} cannot be read as this run's state: delete it to restart the run"

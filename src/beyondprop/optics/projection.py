@@ -1,5 +1,6 @@
 """The photonic co-processor as a projection, for every rule that uses one."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
@@ -120,6 +121,14 @@ class PhotonicProjection(Shareable):
     def resume(self, counter: int) -> None:
         """Continue after this many shots."""
         self.clock.shots = counter
+
+    def remarks(self) -> Iterator[str]:
+        """Yield a remark if only the ideal matrix was used so far, without light."""
+        if not self.clock.shots and any(isinstance(each, Tensor) for each in self._drawn.values()):
+            yield (
+                "is the ideal matrix of the photonic device, without encoding and noise: this rule "
+                "does not project by light, as DirectFeedbackAlignment does"
+            )
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that build the same projection again, as JSON values."""

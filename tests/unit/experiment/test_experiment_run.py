@@ -448,6 +448,7 @@ def test_one_changed_byte_of_a_checkpoint_is_told(run_folder: Path) -> None:
         ("model", [1]),
         ("optimizer", 0),
         ("feedback", 3),
+        ("feedback", {"0.other": torch.ones(2)}),
         ("generators", {}),
         ("losses", [[0.5]]),
         ("losses", 0),
@@ -467,7 +468,12 @@ def test_a_checkpoint_of_something_else_is_one_sentence(
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_sealed(folder / "checkpoint.pt", buffer.getvalue())
-    with pytest.raises(StorageError, match=r"checkpoint.pt cannot be read as this run's state"):
+    said = r"checkpoint.pt cannot be read as this run's state"
+    if key == "feedback" and isinstance(value, dict):
+        said = (
+            r"checkpoint.pt does not fit this run \(.*'0.other'.*\): resume with the rule, task and"
+        )
+    with pytest.raises(StorageError, match=said):
         train(RunSpec(epochs=1), folder, resume=True, task=BLOBS)
 
 

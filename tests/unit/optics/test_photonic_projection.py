@@ -295,6 +295,7 @@ def test_which_rules_project_by_light_and_which_take_the_matrix(rule):
         loss = nn.functional.cross_entropy(model(x), y)
     loss.backward()
     assert bool(optics.clock.shots) == BY_LIGHT[rule]
+    assert ("feedback is the ideal matrix" in str(handle.report)) is not BY_LIGHT[rule]
     assert model[0].weight.grad.any()
 
 

@@ -7,7 +7,7 @@ The stub next to the package (`__init__.pyi`) lists the source of each name, in 
 import ast
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,15 @@ def names_of(stub: str) -> dict[str, tuple[str, str]]:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
+
+
+def listing(names: Sequence[str]) -> Callable[[], list[str]]:
+    """Return the `__dir__` of a package that lists only its public names, for completion.
+
+    Args:
+        names: Its ``__all__``.
+    """
+    return lambda: sorted(names)
 
 
 def exports(
@@ -46,4 +55,4 @@ def exports(
         setattr(sys.modules[package], name, found)
         return found
 
-    return get, lambda: public, public
+    return get, listing(public), public

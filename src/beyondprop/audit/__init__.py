@@ -11,6 +11,7 @@ from beyondprop.audit.fairness import Fairness
 from beyondprop.audit.forgetting import Forgetting
 from beyondprop.audit.minima import Minima
 from beyondprop.audit.robustness import Robustness
+from beyondprop.lazy import listing
 from beyondprop.registry import Registry
 
 SECTIONS: Registry[Section] = Registry(
@@ -25,3 +26,4 @@ SECTIONS: Registry[Section] = Registry(
 """All sections by short name, in the order of the report."""
 
 __all__ = ["SECTIONS", "Audited", "Section"]
+__dir__ = listing(__all__)

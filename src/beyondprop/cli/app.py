@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
+from itertools import pairwise
 
 import yaml
 from jsonargparse import Namespace
@@ -27,7 +28,7 @@ from beyondprop.cli import (
     tune,
 )
 from beyondprop.cli.notation import check_text
-from beyondprop.cli.parser import Parser, with_lists
+from beyondprop.cli.parser import Parser, typed, with_lists
 from beyondprop.cli.typed import in_flags, renamed
 from beyondprop.errors import UserError
 from beyondprop.files import (
@@ -50,6 +51,8 @@ COMMANDS = {
     "check": check,
     "project": project,
 }
+PATHS = ("--output", "--data", "--config")
+OPTIONS = ("--help", "--version")
 PROBLEM, INTERRUPTED = 2, 130
 
 
@@ -95,7 +98,10 @@ def parsed(words: Sequence[str]) -> Namespace:
     try:
         for word in words:
             check_text(word.rpartition("=")[2])  # jsonargparse accepts values that are not YAML
-        return parser().parse_args(with_lists(own_words(words)))
+        own = own_words(words)
+        check_paths(own)
+        with typed(words):
+            return parser().parse_args(with_lists(own))
     except UnicodeError as error:
         raise UserError(f"the --config file must be text in UTF-8: {error}") from error
     except RecursionError as error:
@@ -112,6 +118,9 @@ def own_words(words: Sequence[str]) -> list[str]:
     """
     command, *rest = words
     if command.startswith("-"):
+        if command.startswith("--") and command not in OPTIONS:
+            meant = did_you_mean(command, OPTIONS)
+            raise UserError(f"there is no option {command}{meant}; see beyondprop --help")
         return list(words)
     if command not in COMMANDS:
         hint = did_you_mean(command, COMMANDS)
@@ -120,6 +129,20 @@ def own_words(words: Sequence[str]) -> list[str]:
         return [command, *renamed(rest, flags(words))]
     except UserError as problem:
         raise UserError(f"{problem}; see beyondprop {command} --help") from None
+
+
+def check_paths(words: Sequence[str]) -> None:
+    """Check that no path is empty: it would mean the current folder.
+
+    Raises:
+        UserError: One is empty.
+    """
+    for before, word in pairwise(("", *words)):
+        flag = before if word == "" and before.startswith("--") else word.removesuffix("=")
+        if flag in PATHS and (word == "" or word.endswith("=")):
+            raise UserError(f"{flag} is empty: give a path, or leave it out")
+        if word == "" and not before.startswith("--"):
+            raise UserError("an argument is empty: give a value, or leave it out")
 
 
 def flags(words: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
 from beyondprop.errors import FAULTS, UserError
 from beyondprop.experiment.faults import fault_of, fault_of_rule
-from beyondprop.experiment.setup import training_batch
+from beyondprop.experiment.setup import read, training_batch
 from beyondprop.measure.blocks import Batch
 from beyondprop.measure.one_batch import check_batch, check_called
 from beyondprop.measure.one_batch_report import BatchReport
@@ -63,8 +63,7 @@ def of_task(handle: Attachment, task: Task, size: int, folder: Path | None) -> B
     Raises:
         UserError: The data cannot be loaded, or the batch cannot be run.
     """
-    with fault_of("load", task):
-        train = task.load(folder).train
+    train = read(task, folder).train
     inputs, targets = training_batch(task, train, drawn(len(train), size))
     loss = fault_of("loss", task)(task.loss)
     return check_called(handle, Batch(*arguments_of(inputs), targets), loss)

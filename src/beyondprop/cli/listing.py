@@ -13,7 +13,6 @@ from jsonargparse import Namespace
 from beyondprop.cli.parser import Parser
 from beyondprop.errors import UserError
 from beyondprop.registry import Registry, dotted, first_line
-from beyondprop.registry.arguments import parameters
 from beyondprop.text import aligned, did_you_mean
 
 HELP = "List rules, tasks, projections, optimizers, measures, audits, schedules and devices."
@@ -37,7 +36,7 @@ def parser() -> Parser:
         nargs="*",
         type=str,
         metavar="NAME",
-        help="One of the listed names, or my.module:attribute.",
+        help="One of the listed names, a title such as rules, or my.module:attribute.",
     )
     return made
 
@@ -80,12 +79,24 @@ def others() -> Sequence[Registry[Any]]:
 
 def lists() -> dict[str, dict[str, str]]:
     """Return the lists by title, with a line for each name."""
-    named = {
-        f"{called(each)}s": {name: each.describe(name) for name in (*each, *each.makers)}
-        for each in registries()
-        if each.kind not in WITHIN
-    }
+    named = {f"{called(each)}s": lines_of(each) for each in registries() if each.kind not in WITHIN}
     return named | plain_lists()
+
+
+def sections() -> dict[str, tuple[str, dict[str, str]]]:
+    """Return each list by what people call it: its title, or the plural of its kind."""
+    kinds = {f"{each.kind}s": lines_of(each) for each in (*registries(), *others())}
+    titled = kinds | lists()
+    return {
+        name: (title, lines)
+        for title, lines in titled.items()
+        for name in (title, title.replace(" ", "-"))
+    }
+
+
+def lines_of(registry: Registry[Any]) -> dict[str, str]:
+    """Return a line for each name of a registry."""
+    return {name: registry.describe(name) for name in (*registry, *registry.makers)}
 
 
 def plain_lists() -> dict[str, dict[str, str]]:
@@ -111,7 +122,8 @@ def section(title: str, lines: Mapping[str, str]) -> str:
 
 
 def details(name: str, known: Sequence[Registry[Any]]) -> str:
-    """Return the description and the arguments of a name, in each registry that has it.
+    """Return the description and the arguments of a name, in each registry that has it; of a title,
+    its list.
 
     Args:
         name: The name.
@@ -131,14 +143,20 @@ def details(name: str, known: Sequence[Registry[Any]]) -> str:
         ]
     if not found and ":" in name:  # a function, whose result is unknown without a call
         function = dotted.resolve(name)
-        if not callable(function):
-            kinds = ", ".join(called(registry) for registry in known)
-            raise UserError(f"{name} is a {type(function).__name__}, and none of these: {kinds}")
-        return shown(name, first_line(function), list(parameters(function) or ()))
+        kinds = ", ".join(called(registry) for registry in known)
+        if isinstance(function, type) or not callable(function):
+            what = "class" if isinstance(function, type) else type(function).__name__
+            raise UserError(f"{name} is a {what}, and none of these: {kinds}")
+        text = shown(f"function {name}", first_line(function), arguments_of(function))
+        return f"{text}\n  It is none of these itself, but may return one: {kinds}"
     if not found and not plain:
+        titled = sections()
+        if name in titled:
+            return section(*titled[name])
         raise UserError(
-            f"there is no {name!r} among the {', '.join(called(r) + 's' for r in known)}: "
-            f"beyondprop list shows them{did_you_mean(name, names(known))}"
+            f"there is no {name!r} among the "
+            f"{', '.join([*(called(each) + 's' for each in known), *plain_lists()])}: "
+            f"beyondprop list shows them{did_you_mean(name, (*names(known), *titled))}"
         )
     told = []
     for each in found:
@@ -157,9 +175,16 @@ def names(known: Sequence[Registry[Any]]) -> Iterator[str]:
 def named(registry: Registry[Any], name: str) -> list[str]:
     """Return the names of the arguments; of a function with ``**keywords``, only the named."""
     maker = registry.makers.get(name)
-    if maker is None:
-        return registry.arguments(name)
-    return [each.name for each in signature(maker).parameters.values() if each.kind != ANY]
+    return registry.arguments(name) if maker is None else arguments_of(maker)
+
+
+def arguments_of(function: Any) -> list[str]:
+    """Return the named arguments of a function."""
+    try:
+        found = signature(function).parameters.values()
+    except ValueError:  # a function in C without a signature
+        return ["unknown"]
+    return [each.name for each in found if each.kind != ANY]
 
 
 def values(thing: Any, indent: str = "  ") -> Iterator[str]:

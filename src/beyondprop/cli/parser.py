@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from beyondprop.cli.help import Help
-from beyondprop.cli.notation import MODE
+from beyondprop.cli.notation import MODE, read_yaml
 from beyondprop.errors import shown
 
 TEXTS = (
@@ -39,6 +42,8 @@ SPELLINGS = (
     "learning rate, and --no-NAME turns an option off, as in --no-measure-cost."
 )
 """The spellings that `renamed` accepts, for the help."""
+TYPED: ContextVar[Sequence[str]] = ContextVar("TYPED", default=())
+"""The words of the command line that is parsed."""
 LONG = re.compile(r"(\S{60})\S{20,}")
 """Matches a word that is too long for a message."""
 
@@ -80,17 +85,49 @@ class Parser(ArgumentParser):
         command = self.prog.replace(" [options]", "")
         if not command.startswith("beyondprop"):  # the parser of a setting with fields
             command = "beyondprop"
-        sys.stderr.write(f"{command}: {plain(message)}; see {command} --help\n")
+        told = plain(message, TYPED.get())
+        sys.stderr.write(f"{command}: {told}; see {command} --help\n")
         sys.exit(2)
 
 
-def plain(message: str) -> str:
-    """Return a message of jsonargparse in one line: the flag and the expected value."""
+@contextmanager
+def typed(words: Sequence[str]) -> Iterator[None]:
+    """Let errors quote values as they are written in these words of a command line."""
+    before = TYPED.set(words)
+    try:
+        yield
+    finally:
+        TYPED.reset(before)
+
+
+def as_typed(value: str, words: Sequence[str]) -> str:
+    """Return a value as it is written in the words of a command line: ``1e1``, not ``10.0``."""
+    parts = [part for word in words for part in re.split(r"[\s,=\[\]]+", word) if part]
+    return next((part for part in parts if value in (part, _read(part))), value)
+
+
+def _read(text: str) -> str | None:
+    """Return the text of the number that a text is in YAML; None if it is none."""
+    try:
+        found = read_yaml(text)
+    except yaml.YAMLError:
+        return None
+    return repr(found) if isinstance(found, int | float) else None
+
+
+def plain(message: str, words: Sequence[str] = ()) -> str:
+    """Return a message of jsonargparse in one line: the flag and the expected value.
+
+    Args:
+        message: The message.
+        words: The words of the command line.
+    """
     key = re.match(r'Parser key "(\w+)":', message)
     value = re.search(r"(?:Given|Got) value: (.*)", message)
     kinds = re.findall(r"(?:Expected a |Subtypes: \[)<class '(\w+)'>", message)
     if key and value and kinds:
-        return f"--{key[1]} expects {KINDS.get(kinds[0], 'text')}, not {shown(value[1])}"
+        given = shown(as_typed(value[1], words))
+        return f"--{key[1]} expects {KINDS.get(kinds[0], 'text')}, not {given}"
     message = re.sub(r'^Parser key "(\w+)":', r"--\1:", message)
     message = re.sub(r"(arguments are required: )\w+\.", r"\1", message)
     return LONG.sub(r"\1...", " ".join(message.split())).rstrip(".")

@@ -77,9 +77,11 @@ def said(device: str, **figures: Any) -> Sequence[tuple[str, str]]:
     """Return the lines to print: a name and a text each."""
     import torch
 
+    from beyondprop._torch.devices import devices
     from beyondprop.experiment.optical_trial import project_by_light
     from beyondprop.experiment.projection_trial import project
     from beyondprop.optics.presets import OPU, PRESETS
+    from beyondprop.text.devices import KINDS
 
     optical = {name: name for name in PRESETS} | {OPU: "lighton-opu"}
     if device in optical:
@@ -87,7 +89,7 @@ def said(device: str, **figures: Any) -> Sequence[tuple[str, str]]:
     try:
         torch.device(device)
     except RuntimeError:
-        if hint := did_you_mean(device, optical):
+        if hint := did_you_mean(device, (*optical, *devices(), *KINDS)):
             raise UserError(f"there is no device {device!r}{hint}") from None
     return project(**figures, device=device)
 

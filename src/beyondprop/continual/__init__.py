@@ -13,6 +13,7 @@ from beyondprop.continual.streams import (
     split_classes,
 )
 from beyondprop.continual.texts import genres
+from beyondprop.lazy import listing
 
 __all__ = [
     "METHODS",
@@ -31,3 +32,4 @@ __all__ = [
     "permuted",
     "split_classes",
 ]
+__dir__ = listing(__all__)

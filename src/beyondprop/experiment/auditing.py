@@ -23,10 +23,10 @@ from beyondprop.experiment.audit_table import at
 from beyondprop.experiment.entry import entered
 from beyondprop.experiment.growing import folder_name
 from beyondprop.experiment.provenance import provenance, session
-from beyondprop.experiment.storage import SPEC, check_claim, read_spec
+from beyondprop.experiment.setup import check_folder
+from beyondprop.experiment.storage import SPEC, check_claim, occupied, read_spec
 from beyondprop.files import finite, write_json
 from beyondprop.jobs import SERIAL, Executor, Job, Workers, places
-from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.registry import Spec, file_name, label
 
@@ -147,7 +147,8 @@ def audit(
         UserError: A section is unknown, there are no runs, or the folder contains something else.
     """
     spec, output, resume = entered(AuditSpec, spec, output, resume)
-    with held(output):  # before anything in it is read: another process may add to it
+    check_folder(spec.data)
+    with occupied(output):  # before anything in it is read: another process may add to it
         return made(spec, found(folders), output, resume, progress or bars(), workers)
 
 

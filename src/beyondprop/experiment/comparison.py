@@ -38,7 +38,7 @@ from beyondprop.experiment.search import Setting
 from beyondprop.experiment.setup import check_rules, torch_settings
 from beyondprop.experiment.source import Source, loaded
 from beyondprop.experiment.spec import CompareSpec
-from beyondprop.experiment.storage import SPEC, check_claim
+from beyondprop.experiment.storage import SPEC, check_claim, occupied
 from beyondprop.experiment.summary import finished, summarise
 from beyondprop.experiment.table import number
 from beyondprop.experiment.tuning import learning_rates, of_row, settings, tune
@@ -49,7 +49,6 @@ from beyondprop.files import (
     write_json,
 )
 from beyondprop.jobs import SERIAL, Executor, Job, Workers, places
-from beyondprop.jobs.lock import held
 from beyondprop.jobs.place import Place
 from beyondprop.jobs.progress import bars
 from beyondprop.measure import find_all
@@ -94,7 +93,7 @@ def compare(
     started = datetime.now(UTC)
     name, task = (task.name, task) if task else (spec.task, tasks.find(spec.task))
     find_all(spec.measures)
-    with held(output):  # before anything in it is read: another process may add to it
+    with occupied(output):  # before anything in it is read: another process may add to it
         spec = grown(spec, output) if resume else expanded(spec)
         for rule in spec.rules_or_default:
             rules.make(rule)
@@ -228,7 +227,7 @@ def earlier_run(plan: RunPlan, folder: Path) -> dict[str, Any] | None:
 def attempt_run(plan: RunPlan, source: Source, folder: Path, progress: Progress) -> dict[str, Any]:
     """Return a run's record, also if it fails; a finished run is not repeated."""
     started = datetime.now(UTC)
-    with held(folder), torch_settings(plan):
+    with occupied(folder), torch_settings(plan):
         earlier = earlier_run(plan, folder)
         if earlier is not None:
             return earlier

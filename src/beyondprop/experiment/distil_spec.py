@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beyondprop.errors import UserError
+from beyondprop.experiment.spec import check_seeds
 from beyondprop.registry import Spec, check_fields, label
 
 CANDIDATES: tuple[Spec, ...] = (
@@ -85,6 +86,7 @@ class DistilSpec:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        check_seeds(self)
         check_fields(self)
         problems = [
             f"{name} must be {what}"

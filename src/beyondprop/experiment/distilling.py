@@ -44,8 +44,8 @@ from beyondprop.experiment.rates import searched
 from beyondprop.experiment.run import train
 from beyondprop.experiment.setup import of_seed, read
 from beyondprop.experiment.spec import RunSpec
+from beyondprop.experiment.storage import occupied
 from beyondprop.jobs import SERIAL, Executor, Job, Workers, places, values
-from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.neighbourhoods import DRAWS, Cache, Plan, plan
 from beyondprop.tasks import Task
@@ -81,7 +81,7 @@ def distil_task(
             else.
     """
     spec, output, resume = entered(DistilSpec, spec, output, resume)
-    with held(output):  # before anything in it is read: another process may add to it
+    with occupied(output):  # before anything in it is read: another process may add to it
         spec = grown(spec, output) if resume else spec
         check(spec, tasks.find(spec.task))
         make = partial(of_seeds, spec, output, progress or bars(), workers)

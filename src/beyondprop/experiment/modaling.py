@@ -41,8 +41,8 @@ from beyondprop.experiment.modal_setting import ModalSetting, digests, modal_set
 from beyondprop.experiment.modal_spec import ModalitiesSpec
 from beyondprop.experiment.rates import SEARCHED, quality, searched
 from beyondprop.experiment.record import describe_task
+from beyondprop.experiment.storage import occupied
 from beyondprop.jobs import SERIAL, Executor, Workers, places
-from beyondprop.jobs.lock import held
 from beyondprop.jobs.progress import bars
 from beyondprop.modalities import FUSIONS, Concatenation
 from beyondprop.modalities.balance import Joint
@@ -100,7 +100,7 @@ def modalities_task(
         UserError: The task or its data can't be used, or the folder contains something else.
     """
     spec, output, resume = entered(ModalitiesSpec, spec, output, resume)
-    with held(output):  # before anything in it is read: another process may add to it
+    with occupied(output):  # before anything in it is read: another process may add to it
         spec = grown(spec, output) if resume else spec
         check(spec)
         with threads_set(spec.threads), generators_kept():

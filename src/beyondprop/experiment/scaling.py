@@ -33,11 +33,10 @@ from beyondprop.experiment.sizes import SIZE_NAMES, Sizes
 from beyondprop.experiment.spec import CompareSpec
 from beyondprop.experiment.statistics import Interval
 from beyondprop.experiment.step_cost import training_operations
-from beyondprop.experiment.storage import read_spec
+from beyondprop.experiment.storage import occupied, read_spec
 from beyondprop.experiment.summary import FROZEN, LINEAR, LOWER, UPPER
 from beyondprop.files import finite, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Workers
-from beyondprop.jobs.lock import held
 from beyondprop.registry import Spec, label, read
 
 SCALING = "scaling.json"
@@ -94,7 +93,7 @@ def scale(
             "epochs= can't be combined with several numbers of samples: leave it out, and each "
             "number of samples gets the epochs that give about the same number of steps"
         )
-    with held(output):  # before anything in it is read: another process may add to it
+    with occupied(output):  # before anything in it is read: another process may add to it
         asked = members(spec.task, sizes, output, resume)
         claim, tasks_of = claimed(spec, asked, output, resume)
         write_recipe(spec.task, output)

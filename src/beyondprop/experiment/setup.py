@@ -28,6 +28,7 @@ from beyondprop.optics.presets import OPU, PRESETS
 from beyondprop.tasks import Contrast, Data, Samples, Split, Task, attached, call, taught
 from beyondprop.tasks.order import drawn
 from beyondprop.tasks.samples import Rows
+from beyondprop.text.devices import unusable
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -58,10 +59,21 @@ def read(task: Task, folder: Path | None) -> Data:
     Raises:
         UserError: It cannot be loaded.
     """
+    check_folder(folder)
     with fault_of("load", task):
         data = task.load(folder)
     check_returned("load", task, data, Data, "a beyondprop.tasks.Data")
     return data
+
+
+def check_folder(folder: Path | None) -> None:
+    """Check that the data folder of a user exists: a task with embedded data would not read it.
+
+    Raises:
+        UserError: There is no such file or folder.
+    """
+    if folder is not None and not folder.expanduser().exists():
+        raise UserError(f"the folder {folder} does not exist: correct data=, or leave it out")
 
 
 def of_seed(task: Task, data: Data, seed: int) -> Data:
@@ -355,5 +367,4 @@ def _device(name: str) -> torch.device:
                 f"device {name!r} cannot run the training: to project by light, set the rule's "
                 "projection, as in {dfa: {projection: {photonic: {device: lighton-opu}}}}"
             ) from None
-        reason = str(error).splitlines()[0]
-        raise UserError(f"device {name!r} cannot be used here ({reason}); try cpu") from None
+        raise unusable(name, error) from None

@@ -16,11 +16,10 @@ from beyondprop.experiment.entry import entered
 from beyondprop.experiment.growing import GROWS, expanded, grown
 from beyondprop.experiment.recipe import RECIPE, recipe
 from beyondprop.experiment.spec import CompareSpec
-from beyondprop.experiment.storage import SPEC, check_claim, read_spec
+from beyondprop.experiment.storage import SPEC, check_claim, occupied, read_spec
 from beyondprop.experiment.summary import score_interval
 from beyondprop.files import finite, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Workers
-from beyondprop.jobs.lock import held
 from beyondprop.registry import Spec, file_name, label
 
 COMPARISONS = "comparisons.json"
@@ -58,7 +57,7 @@ def compare_tasks(
         UserError: There is no task, two have the same name, or for the reasons of `compare`.
     """
     spec, output, resume = entered(CompareSpec, spec, output, resume)
-    with held(output):  # before anything in it is read: another process may add to it
+    with occupied(output):  # before anything in it is read: another process may add to it
         spec, named = claimed(spec, named, output, resume)
         write_bytes(output / RECIPE, recipe(as_json(spec, named)).encode())
         return compared_tasks(spec, named, output, resume, progress, workers)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, shown
 from beyondprop.registry import Spec, check_fields, file_name, label
 from beyondprop.registry.limits import Count, Positive
 
@@ -20,6 +21,9 @@ RULES = ("backprop", "fa", "dfa", "drtp", "frozen")
 
 SEEDS = (0, 1, 2, 3, 4)
 """The default seeds of a comparison."""
+
+SEED_FIELDS = ("seed", "seeds", "feedback_seed", "tuning_seed")
+"""The fields that hold seeds."""
 
 MEASURES = ("alignment", "isolation", "probe", "step-time", "memory")
 """The default measures of a record, in addition to the scores."""
@@ -149,9 +153,6 @@ class RunSpec(RunFields):
 
     def __post_init__(self) -> None:
         _check(self)
-        _seeds("seed", (self.seed,))
-        if self.feedback_seed is not None:
-            _seeds("feedback_seed", (self.feedback_seed,))
         if self.learning_rate is not None:
             _rates("learning_rate", (self.learning_rate,))
 
@@ -182,8 +183,6 @@ class CompareSpec(CompareFields):
         _distinct("rules", [label(rule) for rule in rules])
         _distinct("rules", [file_name(label(rule)) for rule in rules])
         _distinct("seeds", seeds)
-        _seeds("seeds", seeds)
-        _seeds("tuning_seed", (self.tuning_seed,))
         if self.projections is not None:
             _distinct("projections", [label(projection) for projection in self.projections])
         if self.tuning_seed in seeds:
@@ -211,6 +210,7 @@ class CompareSpec(CompareFields):
 
 
 def _check(spec: Fields) -> None:
+    check_seeds(spec)
     check_fields(spec)
     _counts(spec, "epochs", "batch_size", "threads")
     if spec.blocks is not None:
@@ -224,10 +224,18 @@ def _counts(spec: object, *fields: str) -> None:
             raise UserError(f"{field} must be at least 1, not {value}")
 
 
-def _seeds(field: str, values: Sequence[int]) -> None:
-    for value in values:
-        if not 0 <= value < 2**63:
-            raise UserError(f"{field} must be between 0 and 2**63 - 1, not {value}")
+def check_seeds(spec: object) -> None:
+    """Check the range of a spec's seeds; `check_fields` checks their types.
+
+    Raises:
+        UserError: A seed is outside the range.
+    """
+    for field in SEED_FIELDS:
+        given = getattr(spec, field, None)
+        for value in given if isinstance(given, tuple | list) else (given,):
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if whole and not 0 <= value < 2**63:
+                raise UserError(f"{field} must be between 0 and 2**63 - 1, not {shown(value)}")
 
 
 def _rates(field: str, values: Sequence[float]) -> None:

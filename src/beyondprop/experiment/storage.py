@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from beyondprop.errors import UserError
 from beyondprop.experiment import forms
+from beyondprop.experiment.metrics import METRICS
 from beyondprop.experiment.recipe import RECIPE
-from beyondprop.files import cannot, is_aside
+from beyondprop.experiment.sessions import SESSIONS
+from beyondprop.files import StorageError, cannot, check_worked_in, discard, is_aside
+from beyondprop.jobs.executor import LOG
 from beyondprop.jobs.lock import held
 
 SPEC = "spec.json"
+PREPARED = (SPEC, RECIPE, SESSIONS, METRICS, LOG)
+"""Files that are written before there is a result."""
 NOT_COMPARED = ("data",)
 """Fields of a spec that may differ in a resumed folder: the data may have moved."""
 
@@ -22,12 +27,47 @@ ADDED = {"schedule": "joint", "fusion": None, "target": None, "adversarial": Non
 
 
 @contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Lock a folder as `held` does; if the work is refused before it has a result, empty it again.
+
+    The same command then works after the mend. A folder that had files before keeps all files.
+
+    Raises:
+        UserError: For the reasons of `held`.
+    """
+    with held(folder):
+        fresh = all(map(is_aside, _content(folder)))
+        try:
+            yield
+        except StorageError:  # for example a full disk: the command can be continued
+            raise
+        except UserError:
+            if fresh:
+                _remove_prepared(folder)
+            raise
+
+
+def _remove_prepared(folder: Path) -> None:
+    """Remove the files and empty folders in a folder that has no results."""
+    with suppress(OSError):  # the first error is the one to report
+        found = sorted(folder.rglob("*"), reverse=True)  # what a folder holds, before the folder
+        inner = [each for each in found if each.is_dir() and not each.is_symlink()]
+        files = [each for each in found if each not in inner]
+        if all(each.name in PREPARED or is_aside(each) for each in files):
+            check_worked_in(folder)
+            for file in files:
+                discard(file)
+            for each in inner:
+                each.rmdir()
+
+
+@contextmanager
 def claimed(
     folder: Path, spec: dict[str, Any], resume: bool, grows: Sequence[str] = ()
 ) -> Iterator[None]:
     """Lock a folder against other processes while it is used for ``spec``.
 
-    An error before anything is written leaves no folder behind.
+    A refusal before there is a result leaves no folder behind.
 
     Args:
         folder: See `check_claim`.
@@ -39,7 +79,7 @@ def claimed(
         UserError: For the reasons of `check_claim`, or another process uses the folder.
         StorageError: The folder cannot be made or read.
     """
-    with held(folder):
+    with occupied(folder):
         check_claim(folder, spec, resume, grows)
         yield
 

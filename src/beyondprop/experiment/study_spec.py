@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from beyondprop.errors import UserError
-from beyondprop.experiment.spec import Fields, RunSpec
+from beyondprop.experiment.spec import Fields, RunSpec, check_seeds
 from beyondprop.registry import Spec, check_fields, label, read
 
 RATE, OPTIMIZER = "learning_rate", "optimizer"
@@ -43,6 +43,7 @@ class StudySpec(Fields):
     def __post_init__(self) -> None:
         from beyondprop import rules, tasks  # here, because the flags' help needs neither
 
+        check_seeds(self)
         check_fields(self)
         self.run({RATE: 1.0})
         if not rules.make(self.rule).traits.learns:

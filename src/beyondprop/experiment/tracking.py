@@ -20,6 +20,8 @@ from beyondprop.registry import Registry
 
 EVERY = 2.0
 """Seconds between two checks of the files of running runs."""
+LAST = 2**63 - 1
+"""The largest step: trackers store 64 bits."""
 
 
 class Tracker(ABC):
@@ -122,17 +124,33 @@ def _new(
         ended = content.rfind(b"\n") + 1
         read[path] = ended, sha256(content[:ended]).hexdigest()
         name = path.parent.relative_to(root).as_posix()
-        for line in content[begun:ended].splitlines():
-            run = root.resolve().name if name == "." else name
+        run = root.resolve().name if name == "." else name
+        before = content.count(b"\n", 0, begun)
+        for number, line in enumerate(content[begun:ended].split(b"\n")[:-1], before + 1):
             try:
-                found = json.loads(line)
-                step = int(found.pop("step"))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                step, figures = _of_line(line)
+            except (ValueError, OverflowError, RecursionError):
                 raise UserError(
-                    f"{path} contains a line that is not a step's metrics "
-                    f"({type(error).__name__}): repeat the run, or leave it out"
+                    f"{path} contains a line that is not a step's metrics, line {number}: each is "
+                    'like {"step": 20, "loss": 0.5}, with a whole step from 0 to 2**63 - 1; '
+                    "correct or delete that line, or leave the run out"
                 ) from None
-            yield run, step, dict(_numbers(found))
+            yield run, step, figures
+
+
+def _of_line(line: bytes) -> tuple[int, dict[str, float]]:
+    """Return the step and the figures in a line.
+
+    Raises:
+        ValueError: The line is not JSON, or has no step from 0 to `LAST`.
+        OverflowError: A number is too large for a float.
+        RecursionError: The figures are nested too deeply.
+    """
+    found = json.loads(line)
+    step = found.pop("step", None) if isinstance(found, dict) else None
+    if type(step) is not int or not 0 <= step <= LAST:  # a bool is an int, too
+        raise ValueError("no step")
+    return step, dict(_numbers(found))
 
 
 def _numbers(found: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -20,13 +20,12 @@ from beyondprop.experiment.search import Setting, Space, at_edge, chosen, spent,
 from beyondprop.experiment.setup import torch_settings
 from beyondprop.experiment.source import Source
 from beyondprop.experiment.step_cost import step_costs
-from beyondprop.experiment.storage import check_claim
+from beyondprop.experiment.storage import check_claim, occupied
 from beyondprop.files import (
     StorageError,
     write_json,
 )
 from beyondprop.jobs import Executor, Job
-from beyondprop.jobs.lock import held
 from beyondprop.registry import file_name, label
 from beyondprop.tasks import Task
 
@@ -182,7 +181,7 @@ def attempt_trial(
     plan: RunPlan, source: Source, folder: Path, progress: Progress
 ) -> dict[str, Any]:
     """Train without testing; a finished trial is kept, an interrupted one is continued."""
-    with held(folder), torch_settings(plan):
+    with occupied(folder), torch_settings(plan):
         earlier = earlier_trial(plan, folder)
         if earlier is not None:
             return earlier

@@ -13,6 +13,7 @@ from beyondprop.layers.operations import (
     register_operation,
 )
 from beyondprop.layers.own import Operation
+from beyondprop.lazy import listing
 from beyondprop.shapes import NORMS
 
 __all__ = [
@@ -30,3 +31,4 @@ __all__ = [
     "linear",
     "register_operation",
 ]
+__dir__ = listing(__all__)

@@ -8,6 +8,7 @@ use (`MEASURES`), and most are also available as a function.
 from collections.abc import Sequence
 
 from beyondprop.errors import UserError
+from beyondprop.lazy import listing
 from beyondprop.measure.accuracy import AccuracyMeasure, Evaluation, confusion, evaluate
 from beyondprop.measure.alignment import (
     AlignmentMeasure,
@@ -112,3 +113,4 @@ __all__ = [
     "rule_step",
     "step_time",
 ]
+__dir__ = listing(__all__)

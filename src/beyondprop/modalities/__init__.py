@@ -1,5 +1,6 @@
 """Networks with several kinds of input: sub-networks are trained alone, then together."""
 
+from beyondprop.lazy import listing
 from beyondprop.modalities.alone import SubNetwork, Trained, pretrain
 from beyondprop.modalities.fusion import (
     Attention,
@@ -29,3 +30,4 @@ __all__ = [
     "join",
     "pretrain",
 ]
+__dir__ = listing(__all__)

@@ -1,5 +1,6 @@
 """Splits a trained network into pieces, trains replacements alone, and assembles them again."""
 
+from beyondprop.lazy import listing
 from beyondprop.neighbourhoods.activations import Activations, Cached, Streamed
 from beyondprop.neighbourhoods.calls import Call, calls
 from beyondprop.neighbourhoods.candidates import CANDIDATES, Candidate, make
@@ -75,3 +76,4 @@ __all__ = [
     "split",
     "teach",
 ]
+__dir__ = listing(__all__)

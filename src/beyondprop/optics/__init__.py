@@ -1,5 +1,6 @@
 """Optics: a simulated photonic co-processor, part by part, and its cost."""
 
+from beyondprop.lazy import listing
 from beyondprop.optics.bench import Bench
 from beyondprop.optics.calibration import Calibrated, Calibration, calibrate
 from beyondprop.optics.camera import Camera
@@ -83,3 +84,4 @@ __all__ = [
     "optical_cost",
     "step_cost",
 ]
+__dir__ = listing(__all__)

@@ -1,5 +1,6 @@
 """Projections: linear maps that carry a signal to another width."""
 
+from beyondprop.lazy import listing
 from beyondprop.projections.base import Projection
 from beyondprop.projections.by_size import BySize
 from beyondprop.projections.cost.choice import (
@@ -49,3 +50,4 @@ __all__ = [
     "choose",
     "costs",
 ]
+__dir__ = listing(__all__)

@@ -1,5 +1,6 @@
 """Objects that are named by a short name or by module:attribute, with arguments."""
 
+from beyondprop.lazy import listing
 from beyondprop.registry.arguments import check_fields, checked
 from beyondprop.registry.registry import Registry, first_line
 from beyondprop.registry.settings import settings
@@ -17,3 +18,4 @@ __all__ = [
     "read",
     "settings",
 ]
+__dir__ = listing(__all__)

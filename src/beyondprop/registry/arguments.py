@@ -202,6 +202,9 @@ def words(wanted: Any) -> str:
 
 def must(called: str, wanted: Any, value: Any) -> str:
     """Return the sentence that states what a value must be."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if whole and not -LARGEST < value < LARGEST and PLAIN[int][1] in words(wanted):
+        return f"{called} must be between -2**64 and 2**64, not {shown(value)}"
     return f"{called} must be {words(wanted)}, not {shown(value)}"
 
 

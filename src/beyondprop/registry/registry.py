@@ -12,6 +12,11 @@ from beyondprop.text import suggested
 
 T = TypeVar("T")
 
+MOST = 400
+"""Most characters of the names that a message lists after a suggestion."""
+SOME = 120
+"""Characters of the names that it lists if all names have more."""
+
 Defaults = Mapping[type, Mapping[str, Any]]
 """By type, values of the fields that were not set explicitly."""
 
@@ -144,6 +149,9 @@ class Registry(Mapping[str, T], Generic[T]):
             return f"; {advice}"
         meant = suggested(name, self._classes() | {each: each for each in self})
         listed = ", ".join([*self, *self._makers])
+        if meant and len(listed) > MOST:
+            first = listed[:SOME].rpartition(", ")[0]
+            return f"{meant} There are {first}, ...; beyondprop list {self.kind}s shows all"
         begun = f"{meant} There" if meant else "; there"
         return f"{begun} are {listed}, and your own as my.module:attribute"
 

@@ -1,5 +1,6 @@
 """The report: one HTML file with the results of runs and how they were obtained."""
 
+from beyondprop.lazy import listing
 from beyondprop.report.build import (
     render,
     render_audit,
@@ -18,3 +19,4 @@ __all__ = [
     "write",
     "write_scaling",
 ]
+__dir__ = listing(__all__)

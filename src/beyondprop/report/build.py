@@ -39,7 +39,7 @@ from beyondprop.report.modal.read import read_modalities
 from beyondprop.report.pages import environment
 from beyondprop.report.read import read_comparison
 from beyondprop.report.records import Comparison, Run
-from beyondprop.report.rulebook import abouts, documentation, keys, known
+from beyondprop.report.rulebook import abouts, check_address, documentation, keys, known
 from beyondprop.report.style import Style, styles
 from beyondprop.report.text import (
     NOT_MEASURED,
@@ -117,10 +117,13 @@ def write(folders: Sequence[Path], output: Path, docs: str | None = None) -> Pat
             the address in the installed package, if there is one.
 
     Raises:
-        UserError: No records, a damaged record, an unwritable output, or no `report` extra.
+        UserError: No records, a damaged record, an unwritable output, an address that is none, or
+            no `report` extra.
     """
     if not folders:
         raise UserError("a report needs at least one folder that holds records")
+    if docs is not None:
+        check_address(docs)
     page = _page(collect([Path(folder) for folder in folders]), docs)
     # A lone surrogate, legal in JSON, cannot be written as UTF-8.
     write_bytes(output, page.encode("utf-8", errors="replace"))

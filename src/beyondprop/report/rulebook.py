@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, metadata
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urlsplit
 
+from beyondprop.errors import UserError, check_type, shown
 from beyondprop.registry import first_line
 from beyondprop.report.records import CONTROLS, LINEAR, Run
 from beyondprop.report.style import Style
@@ -20,6 +23,8 @@ from beyondprop.report.text import is_shortened, label
 from beyondprop.rules import RULES
 
 LINEAR_DOES = "A linear model on the inputs, solved to convergence (lower control)."
+ADDRESS = re.compile(r"[^\s\"'<>`\\^{|}\x00-\x20\x7f]*")
+"""Matches text without characters that an address must encode."""
 FOLDER = "docs/"
 """The folder of the guides on a documentation site."""
 
@@ -127,3 +132,23 @@ def documentation() -> str:
     named = dict(url.split(", ", 1) for url in urls)
     base = named.get("Documentation", "")
     return f"{base.rstrip('/')}/{FOLDER}" if base else ""
+
+
+def check_address(docs: str) -> None:
+    """Check that links can start with an address: of a site, of files, or relative to the page.
+
+    Raises:
+        UserError: It has another scheme, such as ``javascript:``, or is no address.
+    """
+    check_type("docs", docs, str, "an address, such as 'https://example.org/docs/'")
+    try:
+        found = urlsplit(docs)
+        scheme, valid = found.scheme, ADDRESS.fullmatch(docs) is not None
+        valid &= bool(found.hostname) or scheme not in ("http", "https")
+    except ValueError:  # for example a bracket that is not closed
+        scheme, valid = "", False
+    if not valid or scheme not in ("", "http", "https", "file"):
+        raise UserError(
+            f"docs={shown(docs)} must be an address with http, https or file, or a relative one, "
+            "such as https://example.org/docs/"
+        )

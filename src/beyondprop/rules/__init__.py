@@ -7,6 +7,7 @@ from typing import Any
 
 from beyondprop.core import LayerRule, LossRule, ModelRule, Rule, SignalRule
 from beyondprop.errors import UserError
+from beyondprop.lazy import listing
 from beyondprop.projections import PROJECTIONS, Projection
 from beyondprop.registry import Registry, Spec
 from beyondprop.rules.backprop import Backprop
@@ -165,3 +166,4 @@ __all__ = [
     "WeightMirror",
     "make",
 ]
+__dir__ = listing(__all__)

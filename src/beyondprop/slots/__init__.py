@@ -1,5 +1,6 @@
 """Slot machines and supermasks: networks that learn by choosing among fixed random weights."""
 
+from beyondprop.lazy import listing
 from beyondprop.slots.bank import Bank, bank, load_bank
 from beyondprop.slots.convert import convert
 from beyondprop.slots.drive import drive, drive_scores, driven
@@ -51,3 +52,4 @@ __all__ = [
     "machine_of",
     "pack",
 ]
+__dir__ = listing(__all__)

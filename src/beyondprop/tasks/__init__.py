@@ -1,6 +1,7 @@
 """Tasks: a data set with a model, a loss and a metric."""
 
 from beyondprop._torch.calling import arguments_of, call
+from beyondprop.lazy import listing
 from beyondprop.tasks.base import Contrast, Task
 from beyondprop.tasks.calling import attached, taught
 from beyondprop.tasks.data import FileSource
@@ -59,3 +60,4 @@ __all__ = [
     "shakespeare",
     "taught",
 ]
+__dir__ = listing(__all__)

@@ -290,6 +290,28 @@ def test_list_answers_names_of_every_kind(
     assert [each for each in told if each not in found] == []
 
 
+@pytest.mark.parametrize("title", [*lists(), "photonic-devices", "objectives", "candidates"])
+def test_list_shows_one_list(title: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    whole = capsys.readouterr().out
+    assert main(["list", title]) == 0
+    found = capsys.readouterr().out
+    assert found.splitlines()[0] == title.replace("-", " ")
+    assert len(found.splitlines()) > 1
+    if title in lists():
+        assert found in f"{whole}\n"
+
+
+def test_list_says_that_a_function_is_none_of_the_kinds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["list", "json:dumps"]) == 0
+    title, arguments, kinds = capsys.readouterr().out.splitlines()
+    assert title.startswith("function json:dumps: Serialize")
+    assert arguments.startswith("  arguments: obj, skipkeys, ")
+    assert kinds.startswith("  It is none of these itself, but may return one: rule, task, ")
+
+
 def test_list_says_how_tasks_of_files_are_written(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     assert "{task: from_csv, path: FILE.csv, target: COLUMN}" in capsys.readouterr().out
@@ -334,6 +356,23 @@ def test_list_says_how_tasks_of_files_are_written(capsys: pytest.CaptureFixture[
         ("train --device lighton-opu", "to project by light, set the rule's projection, as in {"),
         ("train --device opu", "to project by light, set the rule's projection, as in {"),
         ("project --inputs 9 --outputs 9 --device lighton-op", "did you mean 'lighton-opu'?"),
+        ("train --device CPU", "cannot be used here, since PyTorch has none; did you mean 'cpu'?"),
+        ("project --inputs 9 --outputs 9 --device CPU", "no device 'CPU'; did you mean 'cpu'?"),
+        ("--verison", "there is no option --verison; did you mean '--version'?; see beyondprop --"),
+        ("train --seed 99999999999999999999", "--seed must be between 0 and 2**63 - 1, not 999"),
+        ("compare --seeds 0 99999999999999999999", "--seeds must be between 0 and 2**63 - 1, not"),
+        ("tune --seed 99999999999999999999", "--seed must be between 0 and 2**63 - 1, not 999"),
+        ("distil --seeds 99999999999999999999", "--seeds must be between 0 and 2**63 - 1, not"),
+        ("modalities --seeds=-1", "--seeds must be between 0 and 2**63 - 1, not -1"),
+        ("train --epochs 1e1", "--epochs expects a whole number, not '1e1'"),
+        ("compare --seeds 0 1e1", "--seeds expects a whole number, not '1e1'"),
+        ("train --epochs=1.50", "--epochs expects a whole number, not '1.50'"),
+        ("train --task digit-mlp", "digits-mlp'? There are fashion-small, fashion-small-vit, "),
+        ("train --task digit-mlp", "cifar-resnet20, ...; beyondprop list tasks shows all\n"),
+        ("list rule", "photonic devices, schedules, devices: beyondprop list shows them; did you "),
+        ("list scheduls", "did you mean 'schedules'?"),
+        ("list torch.nn:Linear", "torch.nn:Linear is a class, and none of these: rule, task, "),
+        ("check digits-mlp --data missing", "the folder missing does not exist: correct --data"),
         ("train --device abacus", "device 'abacus' cannot be used here"),
         ("list dfb", "there is no 'dfb' among the rules, tasks, projections, objectives"),
         ("train --rule no_module:Rule", "there is no module 'no_module'"),
@@ -376,6 +415,58 @@ def test_a_mistake_is_one_sentence(
 ) -> None:
     assert said in refused(typed.split(), capsys)
     assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize("words", [["--output", ""], ["--output="], ["--data", ""]])
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_an_empty_path_is_not_the_current_folder(
+    command: str, words: list[str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flag = words[0].removesuffix("=")
+    assert f"{flag} is empty: give a path" in refused([command, *words], capsys)
+    assert not list(here.iterdir())
+
+
+def test_an_empty_argument_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--output is empty" in refused(["report", "runs", "--output", ""], capsys)
+    assert "an argument is empty" in refused(["report", ""], capsys)
+
+
+REFUSED = {
+    "train": "--task digits-mlp",
+    "compare": "--task digits-mlp",
+    "scale": "--task scaled-fashion-small --widths 8",
+    "distil": '--task digits-conv --seeds 0 --budgets 0.7 --blocks [["0","1","2","3","4"]]',
+    "modalities": "--task mfeat-few --seeds 0",
+    "tune": "--task digits-mlp --rule dfa",
+}
+"""A call of each command for a task with embedded data."""
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_a_refused_call_leaves_nothing(
+    command: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [command, *REFUSED[command].split(), "--data", "missing"]
+    if command == "tune":
+        pytest.importorskip("optuna", reason="needs the extra tune")
+    assert main(words) == 2
+    assert "the folder missing does not exist: correct --data" in capsys.readouterr().err
+    assert not list(here.iterdir())
+
+
+def test_a_run_that_fails_in_its_first_step_leaves_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", *BLOBS, *SMALL, "--output", "mine/run", "--rule"]
+    broken = [*words, "experiment_rules:BreaksInTraining"]
+    assert main(broken) == 2
+    assert "the training of task blobs failed: KeyError" in capsys.readouterr().err
+    assert not list(here.iterdir())
+    (here / "mine" / "run").mkdir(parents=True)
+    assert main(broken) == 2
+    assert list(here.rglob("*")) == [here / "mine", here / "mine" / "run"]
+    assert main([*words, "dfa"]) == 0  # the same command after the mend
 
 
 def test_a_rule_that_breaks_when_it_is_attached_is_one_sentence(

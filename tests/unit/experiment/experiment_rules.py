@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from beyondprop.core import Block, Host, State
+from beyondprop.core import Block, Host, State, Traits
 from beyondprop.projections import Projection
 from beyondprop.rules import DirectFeedbackAlignment, DirectRule, SignalRule
 
@@ -68,6 +68,17 @@ class Breaks(SignalRule):
     def _break(self, here: str) -> None:
         if here == self.where:
             raise KeyError(f"{here}\nof a user's own")
+
+
+class BreaksInTraining(SignalRule):
+    """A rule whose signal fails."""
+
+    name = "breaks-in-training"
+    traits = Traits(exact_at_output=True)
+
+    def signal(self, at):
+        """Break."""
+        raise KeyError(at)
 
 
 def by_ones() -> DirectFeedbackAlignment:

@@ -75,3 +75,40 @@ def test_a_spec_of_other_kinds_of_values_is_told(tmp_path: Path, spec: dict[str,
     write_json(tmp_path / "spec.json", spec)
     with pytest.raises(StorageError, match=r"spec\.json is damaged .*; restore its content"):
         storage.read_spec(tmp_path)
+
+
+def refused(folder: Path, name: str, error: type[BaseException]) -> None:
+    """Write a file into a folder and raise an error."""
+    with storage.occupied(folder):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "left"),
+    [
+        (UserError, "spec.json", []),
+        (UserError, "runs/dfa-seed0/metrics.jsonl", []),
+        (UserError, "checkpoint.pt", ["checkpoint.pt"]),
+        (UserError, "runs/dfa-seed0/record.json", ["record.json"]),
+        (StorageError, "spec.json", ["spec.json"]),
+        (KeyboardInterrupt, "spec.json", ["spec.json"]),
+    ],
+)
+def test_a_refusal_without_a_result_leaves_no_folder(
+    tmp_path: Path, error: type[BaseException], name: str, left: list[str]
+) -> None:
+    folder = tmp_path / "runs" / "one"
+    with pytest.raises(error):
+        refused(folder, name, error)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == left
+    assert folder.exists() == bool(left)
+    assert bool(left) == bool(list(tmp_path.iterdir()))
+
+
+def test_a_refusal_removes_only_what_it_made(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text("earlier")
+    with pytest.raises(UserError):
+        refused(tmp_path, "metrics.jsonl", UserError)
+    assert {path.name for path in tmp_path.iterdir()} == {"spec.json", "metrics.jsonl"}

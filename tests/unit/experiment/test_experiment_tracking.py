@@ -127,13 +127,43 @@ def test_a_run_that_begins_anew_with_a_longer_file_is_read_from_its_start(
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "[]", "3", "null", '{"loss": 1}', '{"step": "x"}', "[" * 100_000, "\xff"]
+    "line",
+    [
+        *("{", "[]", "3", "null", '{"loss": 1}', '{"step": "x"}', "[" * 100_000, "\xff", "", "\r"),
+        *('{"step": 1e400}', '{"step": 99999999999999999999999}', f'{{"step": {2**63}}}'),
+        *('{"step": true}', '{"step": -5}', '{"step": 2.5}', '{"step": null}'),
+        '{"step": 1, "loss": 1' + "0" * 400 + "}",
+    ],
 )
 def test_a_damaged_line_is_told(tmp_path: Path, line: str) -> None:
     path = write(tmp_path / "run") / "metrics.jsonl"
     path.write_bytes(path.read_bytes() + line.encode("latin-1") + b"\n")
-    with pytest.raises(UserError, match="contains a line that is not a step's metrics"):
+    with pytest.raises(UserError, match="contains a line that is not a step's metrics") as told:
         track(tmp_path, Kept())
+    assert str(path) in str(told.value)
+    assert "line 4: " in str(told.value)
+    assert "Error" not in str(told.value)
+
+
+def test_the_largest_step_is_sent(tmp_path: Path) -> None:
+    path = write(tmp_path / "run") / "metrics.jsonl"
+    path.write_text(f'{{"step": {2**63 - 1}, "loss": 1}}\n')
+    kept = Kept()
+    track(tmp_path, kept)
+    assert kept.found == [("run", 2**63 - 1, {"loss": 1.0})]
+
+
+def test_a_damaged_line_that_is_added_later_is_told_with_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "run") / "metrics.jsonl"
+
+    def wait(_: float) -> None:
+        path.write_text(path.read_text() + '{"step": 3}\n{"step": -1}\n')
+
+    monkeypatch.setattr("beyondprop.experiment.tracking.time.sleep", wait)
+    with pytest.raises(UserError, match="line 5: "):
+        track(tmp_path, Kept(), follow=True)
 
 
 def test_a_folder_that_is_not_there_is_not_waited_for(tmp_path: Path) -> None:

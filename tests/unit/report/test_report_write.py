@@ -162,3 +162,29 @@ def test_importing_the_report_imports_neither_of_its_extras() -> None:
     code = "import beyondprop.report, sys; print({'jinja2', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "docs",
+    [
+        *("javascript:alert(1)//", "JavaScript:alert(1)", "java\tscript:alert(1)", " javascript:x"),
+        *('not a url"><script>', "data:text/html,x", "http://", "https:docs", "http://[", "a b"),
+        *("C:\\docs", "docs\n", "vbscript:x", "\x01javascript:x"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(tmp_path: Path, docs: str) -> None:
+    folder = put(tmp_path / "compare", small())
+    with pytest.raises(UserError, match="must be an address with http, https or file"):
+        report.write([folder], tmp_path / "r.html", docs)
+    assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize(
+    "docs",
+    ["https://example.org/docs/", "http://[::1]:8000/", "file:///a/docs/", "../docs/", "docs/", ""],
+)
+def test_links_start_with_an_address(tmp_path: Path, docs: str) -> None:
+    folder = put(tmp_path / "compare", small())
+    page = report.write([folder], tmp_path / "r.html", docs).read_text(encoding="utf-8")
+    linked = f'href="{docs}rules/direct-feedback-alignment.html"'
+    assert (linked in page) == bool(docs)

@@ -20,6 +20,7 @@ from beyondprop.projections.signs import Signs
 from beyondprop.projections.sketched import Sketched
 from beyondprop.projections.sparse import Sparse
 from beyondprop.projections.streamed import Streamed
+from beyondprop.text.devices import unusable
 
 ProjectionMaker = Callable[..., Projection]
 
@@ -195,5 +196,4 @@ def usable(device: str | torch.device) -> torch.device:
             f"a device is a name, such as 'cpu', or a torch.device, not {device!r}"
         ) from None
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"device '{device}' cannot be used here ({reason}); try cpu") from None
+        raise unusable(str(device), error) from None

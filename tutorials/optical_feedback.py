@@ -1,11 +1,11 @@
 # %% [markdown]
 # # The requirements of an optical feedback path
 #
-# The backward path of direct feedback alignment needs only a fixed random matrix. Light
-# that crosses a scattering medium is multiplied by one. An optical device could
-# therefore carry the errors, if its camera, its light and its medium are good enough.
-# How good must they be? In this tutorial you simulate an optical device, degrade one
-# part of it at a time, and see which part matters.
+# The backward path of direct feedback alignment needs only a fixed random matrix. A
+# scattering medium multiplies the light that crosses it by such a matrix. An optical
+# device could therefore carry the errors, if its camera, its light and its medium are
+# good enough. How good must they be? In this tutorial you simulate an optical device,
+# degrade one part of it at a time, and see which part matters.
 #
 # The task is digits: scans of 8 × 8 pixels in ten classes, which scikit-learn includes.
 # You train a small network twenty times. A test keeps the complete notebook below two

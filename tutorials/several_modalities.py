@@ -113,8 +113,8 @@ assert scores["both"] > max(scores["image alone"], scores["table alone"]) + 0.1
 #
 # ## Which modality does it trust?
 #
-# `model.trust` returns the weight of each modality for each sample. The network did not
-# receive the information which modality was noise.
+# `model.trust` returns the weight of each modality for each sample. The network does
+# not know which modality is noise.
 
 # %%
 with torch.no_grad():

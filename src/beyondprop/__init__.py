@@ -1,4 +1,4 @@
-"""BeyondProp: train any PyTorch model by something other than end-to-end backpropagation.
+"""BeyondProp: train any PyTorch model with learning rules other than end-to-end backpropagation.
 
 The names are listed in the stub next to this file. Each is imported on first use.
 """

@@ -26,7 +26,13 @@ from beyondprop.registry import check_fields, settings
 from beyondprop.shapes import TOKENS, Axes
 
 State = dict[str, Tensor]
-"""State that a rule keeps between passes. The user's optimizer trains the parameters in it."""
+"""The tensors that a rule keeps between passes, by name; `start` returns all of them.
+
+Checkpoints, copies of the model and the measure of isolation save and restore exactly these
+tensors. Each has its final shape, or is empty or lazy until the first pass. Learned
+tensors are `nn.Parameter` objects, which the user's optimizer updates. A rule replaces all others
+and never changes them in place.
+"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -170,8 +170,8 @@ def parser() -> Parser:
     """Return the parser of the command line, with a parser for each command."""
     whole = Parser(
         prog="beyondprop",
-        description="Train PyTorch models by something other than end-to-end backpropagation, "
-        "and measure what that costs and buys.",
+        description="Train any PyTorch model with learning rules other than end-to-end "
+        "backpropagation, and measure their costs and benefits.",
         epilog="Begin with: beyondprop compare",
     )
     whole.add_argument("--version", action="version", version=f"beyondprop {version('beyondprop')}")

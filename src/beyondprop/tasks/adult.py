@@ -82,8 +82,8 @@ def adult(blind: bool = False) -> Task:
     Args:
         blind: Whether gender and race are left out of the inputs. By default the model sees them,
             as in the published comparisons: leaving them out does not make a model fair, since
-            other columns reveal them (a husband is a man), and it hides from an audit of
-            explanations what a model uses.
+            other columns are correlated with them (nearly every ``Husband`` is a man), and it hides
+            from an audit of explanations what a model uses.
     """
     inputs = BLIND_INPUTS if blind else INPUTS
     unseen = ", which the model does not see" if blind else ""

@@ -22,7 +22,7 @@ from beyondprop.tasks.splitting import in_three
 from beyondprop.text import did_you_mean
 
 CATEGORIES = 100
-"""Maximum number of different texts in a column of categories."""
+"""Maximum number of different texts in the training rows of a column of categories."""
 
 FEW = 20
 """Maximum number of different whole numbers for which a target is treated as classes."""
@@ -427,8 +427,9 @@ def _one_hot(name: str, cells: Sequence[str], train: Tensor, path: Path) -> Tens
         return None
     if len(categories) > CATEGORIES:
         raise UserError(
-            f"{path.name}: column {shown(name)} holds {len(categories)} different texts, too many "
-            "for categories: name it in ignore to leave it out"
+            f"{path.name}: column {shown(name)} holds {len(categories)} different texts in the "
+            f"training rows, but a column of categories may have at most {CATEGORIES}: name it in "
+            "ignore to leave it out"
         )
     places = {category: i for i, category in enumerate(categories)}
     made = torch.zeros(len(cells), len(categories))

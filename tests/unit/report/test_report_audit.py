@@ -352,6 +352,14 @@ def test_a_matrix_has_the_means_of_its_scores() -> None:
     assert f"kept {100 * kept:.1f}%, floor 18.0%, ceiling 90.0%" in texts
 
 
+def test_experiences_are_named_unless_their_names_are_their_numbers() -> None:
+    record = audit(sections=("forgetting",))
+    assert "down to the last row (1 is 0, 1; 2 is 2, 3; 3 is 4, 5;" in page(record).text
+    for run in record["runs"]:
+        run["answers"]["forgetting"]["experiences"] = [f"order {i}" for i in range(1, 6)]
+    assert "dark from the diagonal down to the last row." in page(record).text
+
+
 def told(tip: Element) -> str:
     return tip.attributes["data-tip"] or ""
 

@@ -254,6 +254,18 @@ def test_frozen_is_not_drawn_among_alignments_and_backprop_only_alone() -> None:
         "Alignment under DRTP",
     ]
     assert "Frozen does not train hidden blocks, so it has no figure." in shown.text
+    assert "There is no figure" not in shown.text
+    record = comparison(("backprop", "fa", "linear", "pepita"), epochs=2)
+    for each in record["runs"]:
+        if each["rule"]["name"] in ("linear", "pepita"):
+            for point in each["curve"]:
+                point["alignment"] = {}
+    text = section(report.render(record), "Alignment with the true gradient").text
+    assert "The linear model has no hidden blocks, so it has no figure." in text
+    assert (
+        "There is no figure for pepita, because the alignment of hidden blocks was not recorded."
+        in text
+    )
     alone = report.render(comparison(("backprop",), epochs=2))
     assert "Alignment under backprop" in alone
 

@@ -215,8 +215,10 @@ def test_what_cannot_be_used_is_told_in_one_line(
 def test_a_column_of_texts_is_to_be_ignored(tmp_path: Path) -> None:
     rows = [row | {"note": f"note {i}"} for i, row in enumerate(ROWS * 4)]
     path = written(tmp_path, rows)
-    with pytest.raises(UserError, match="name it in ignore to leave it out"):
+    with pytest.raises(UserError, match="name it in ignore to leave it out") as error:
         Task.from_csv(path, "job")
+    count = len(Task.from_csv(path, "job", ignore=("note",)).load(None).train)
+    assert f"column 'note' holds {count} different texts in the training rows" in str(error.value)
     assert Task.from_csv(path, "job", ignore=("note",)).name == "people"
 
 
@@ -336,3 +338,7 @@ def test_the_summary_names_columns_that_may_be_numbers_of_rows(tmp_path: Path) -
     assert told in Task.from_csv(path, "job").summary
     assert "ignore" not in Task.from_csv(path, "job", ignore=("id",)).summary
     assert told in Task.from_csv(path, "id", ignore=("job",)).summary  # a regression of numbers
+    path = written(tmp_path, [row | {"id": f"no. {row['id']}"} for row in rows])
+    assert told in Task.from_csv(path, "job").summary
+    with pytest.raises(UserError, match=r"there is 1 sample of class 'no\. 0'"):
+        Task.from_csv(path, "id")

@@ -11,7 +11,14 @@ from beyondprop.report.figures.lines import Curve, curve_of, label_ends
 from beyondprop.report.figures.panel import epoch_axis, panel
 from beyondprop.report.figures.tips import thinned, tips
 from beyondprop.report.labels import text_width
-from beyondprop.report.records import BACKPROP, FROZEN, Comparison, Point
+from beyondprop.report.records import (
+    BACKPROP,
+    CONTROLS,
+    FROZEN,
+    LINEAR,
+    Comparison,
+    Point,
+)
 from beyondprop.report.style import MUTED, Style
 from beyondprop.report.svg import inline, plain
 from beyondprop.report.text import (
@@ -168,10 +175,12 @@ def _caption(comparison: Comparison, drawn: Mapping[str, object], void: bool) ->
         parts.append("Backprop follows the true gradient and is not drawn.")
     if FROZEN in left_out:
         parts.append("Frozen does not train hidden blocks, so it has no figure.")
-    others = [label(rule) for rule in left_out if rule not in (BACKPROP, FROZEN)]
+    if LINEAR in left_out:
+        parts.append("The linear model has no hidden blocks, so it has no figure.")
+    others = [label(rule) for rule in left_out if rule not in CONTROLS]
     if others:
-        has = "have" if len(others) > 1 else "has"
         parts.append(
-            f"{listing(others)} {has} no figure: no alignment of a hidden block is recorded."
+            f"There is no figure for {listing(others)}, because the alignment of hidden blocks was"
+            " not recorded."
         )
     return " ".join(parts)

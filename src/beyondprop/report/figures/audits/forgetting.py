@@ -84,12 +84,14 @@ def _matrices(
         for i, (rule, answers) in enumerate(found.items())
     )
     names = next(iter(found.values()))[0].experiences
-    listed = "; ".join(f"{i} is {name}" for i, name in enumerate(names, 1))
+    numbered = [(i, name) for i, name in enumerate(names, 1) if name != f"order {i}"]
+    listed = "; ".join(f"{i} is {name}" for i, name in numbered)
+    legend = f" ({listed})" if listed else ""
     several = " (means over seeds)" * any(len(each) > 1 for each in found.values())
     caption = (
         "Each row is the state after one more experience, each column the score on an experience"
         f"{several}; a rule that forgets nothing is dark from the diagonal down to the last row"
-        f" ({listed})."
+        f"{legend}."
     )
     keys = tuple(styles[rule].key for rule in found)
     return Exhibit("Scores after each experience", caption, panels, small=True, keys=keys)

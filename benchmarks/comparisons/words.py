@@ -143,7 +143,7 @@ def _order(found: Shown) -> list[str]:
 
 def _recovery(found: Shown) -> str:
     if found.facts.no_recovery:
-        return f"Recovery is not reported: {found.facts.no_recovery}."
+        return f"Recovery is not reported: {current(found.facts.no_recovery)}."
     both = all(found.facts.row(each) for each in LOWER)
     which = "the stronger lower control" if both else "the only lower control"
     return f"Recovery is relative to {found.facts.below}, {which}."

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.audit.tables import interval
 from benchmarks.common.tables import percent
+from benchmarks.common.wording import current
 
 Load = Callable[[str], dict[str, Any]]
 """Returns a record by its name."""
@@ -59,7 +60,8 @@ def _recovered(row: Mapping[str, Any]) -> str:
         return f"diverged or failed in {row['runs'] - row['finished']} of {row['runs']} runs"
     interval = row.get("recovery_interval")
     if interval is None or row["recovery"] is None:
-        return f"not reported, because {row.get('recovery_reason') or 'no interval is recorded'}"
+        reason = row.get("recovery_reason") or "no interval is recorded"
+        return f"not reported, because {current(reason)}"
     low, high = interval
     if low > 0.5:
         return MOST

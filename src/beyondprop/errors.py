@@ -1,4 +1,8 @@
-"""The one exception for mistakes that a user of the library can correct."""
+"""The one exception for mistakes that a user can correct; other exceptions in one line."""
+
+import sysconfig
+from pathlib import Path
+from traceback import walk_tb
 
 FAULTS = (Exception, SystemExit)
 """Exceptions that count as a failure of the user's code; an exit would otherwise look like success.
@@ -9,6 +13,11 @@ Ctrl-C is not a failure of the code.
 
 LONGEST = 80
 """Most characters of a value that a message shows."""
+
+OURS = str(Path(__file__).parent)
+LIBRARY = str(Path(sysconfig.get_path("stdlib")))
+INSTALLED = {"site-packages", "dist-packages", "torch"}
+"""Folders of installed packages and of PyTorch, also if it was built in place."""
 
 
 class UserError(Exception):
@@ -48,6 +57,48 @@ def shown(value: object) -> str:
     except RecursionError:
         return "a value that is nested too deeply"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def one_line(error: BaseException, longest: int | None = None) -> str:
+    """Return an exception in one line: its name, its text if it has one, and its `place`.
+
+    Args:
+        error: The exception, once it has been caught.
+        longest: Most characters of the name and the text. Default: all.
+    """
+    if isinstance(error, SystemExit):
+        said = f"it ends the program with sys.exit({error.code!r})"
+    else:
+        text = " ".join(str(error).split())
+        said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    where = place(error)
+    return f"{said[:longest]} ({where})" if where else said[:longest]
+
+
+def place(error: BaseException) -> str:
+    """Return the file and the line of the user's own code that raised an exception.
+
+    It is the innermost call that lies outside BeyondProp, PyTorch, the standard library and
+    installed packages. The file has no folder, so that records are the same on every machine.
+
+    Returns:
+        Such as "my_rule.py, line 12"; empty if there is no such call, and for errors of syntax,
+        whose text already has it.
+    """
+    found = ""
+    for frame, line in walk_tb(None if isinstance(error, SyntaxError) else error.__traceback__):
+        file = frame.f_code.co_filename
+        if not _is_installed(file):
+            found = f"{Path(file).name}, line {line}"
+    return found
+
+
+def _is_installed(file: str) -> bool:
+    """Whether code is not the user's: it is in a package or, as "<string>", in no file."""
+    parts = Path(file).parts
+    if file.startswith("<") or INSTALLED.intersection(parts[:-1]):
+        return True
+    return any(Path(file).is_relative_to(folder) for folder in (OURS, LIBRARY))
 
 
 def install(extra: str) -> str:

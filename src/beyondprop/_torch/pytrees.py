@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from beyondprop._torch.eager import eager
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, one_line
 
 
 def leaves(value: Any) -> Iterator[Tensor]:
@@ -133,7 +133,7 @@ def _copied(value: Any, items: dict[Any, Any], changed: dict[Any, Any]) -> Any:
         name = type(value).__name__
         raise UserError(
             f"a module returns a {name}, which cannot be copied with other tensors in it "
-            f"({type(error).__name__}: {error}): return a dict, a tuple or a dataclass"
+            f"({one_line(error)}): return a dict, a tuple or a dataclass"
         ) from error
 
 

@@ -30,11 +30,10 @@ from beyondprop.cli import (
 from beyondprop.cli.notation import check_text
 from beyondprop.cli.parser import Parser, typed, with_lists
 from beyondprop.cli.typed import in_flags, renamed
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, one_line
 from beyondprop.files import (
     WriteError,
 )
-from beyondprop.registry.dotted import one_line
 from beyondprop.text import did_you_mean
 
 COMMANDS = {

@@ -15,7 +15,7 @@ from beyondprop import rules, tasks
 from beyondprop.cli.notation import read_yaml
 from beyondprop.engine.attach import attach
 from beyondprop.engine.attachment import Attachment
-from beyondprop.errors import FAULTS, UserError
+from beyondprop.errors import FAULTS, UserError, one_line
 from beyondprop.experiment.faults import fault_of, fault_of_rule
 from beyondprop.experiment.setup import read, training_batch
 from beyondprop.measure.blocks import Batch
@@ -160,4 +160,4 @@ def built(make: Callable[[], object], name: str) -> object:
     try:
         return make()
     except FAULTS as error:  # whatever the user's model does when it is built
-        raise UserError(f"building {name} failed: {dotted.one_line(error)}") from error
+        raise UserError(f"building {name} failed: {one_line(error)}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from argparse import _SubParsersAction as Subcommands
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -44,6 +45,8 @@ SPELLINGS = (
 """The spellings that `renamed` accepts, for the help."""
 TYPED: ContextVar[Sequence[str]] = ContextVar("TYPED", default=())
 """The words of the command line that is parsed."""
+REQUIRES = "the following arguments are required: "
+REQUIRED = re.compile(f"{REQUIRES}(.*)")
 LONG = re.compile(r"(\S{60})\S{20,}")
 """Matches a word that is too long for a message."""
 
@@ -85,9 +88,30 @@ class Parser(ArgumentParser):
         command = self.prog.replace(" [options]", "")
         if not command.startswith("beyondprop"):  # the parser of a setting with fields
             command = "beyondprop"
+        if missing := REQUIRED.match(message):  # raised by the parser of all commands
+            name, shown_names = self._as_in_help(missing[1].split(", "))
+            command, message = " ".join([command, *name]), f"{REQUIRES}{', '.join(shown_names)}"
         told = plain(message, TYPED.get())
         sys.stderr.write(f"{command}: {told}; see {command} --help\n")
         sys.exit(2)
+
+    def _as_in_help(self, keys: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return the command that requires arguments, and their names as its help shows them.
+
+        Args:
+            keys: The names in this parser: "project.inputs" is the argument "inputs" of "project".
+        """
+        command, asked = list[str](), self
+        commands = next((each for each in self._actions if isinstance(each, Subcommands)), None)
+        if commands is not None and "." in keys[0]:
+            command = [keys[0].partition(".")[0]]
+            asked = commands.choices[command[0]]
+        names = {
+            each.dest: each.option_strings[-1] if each.option_strings else str(each.metavar)
+            for each in asked._actions
+        }
+        plain_keys = [key.removeprefix(".".join([*command, ""])) for key in keys]
+        return command, [names.get(key, key) for key in plain_keys]
 
 
 @contextmanager
@@ -129,7 +153,6 @@ def plain(message: str, words: Sequence[str] = ()) -> str:
         given = shown(as_typed(value[1], words))
         return f"--{key[1]} expects {KINDS.get(kinds[0], 'text')}, not {given}"
     message = re.sub(r'^Parser key "(\w+)":', r"--\1:", message)
-    message = re.sub(r"(arguments are required: )\w+\.", r"\1", message)
     return LONG.sub(r"\1...", " ".join(message.split())).rstrip(".")
 
 

@@ -167,12 +167,27 @@ def within(folder: Path) -> list[Trained]:
     """Return the finished runs of one folder."""
     places = [folder, *sorted((folder / RUNS).glob("*"))]
     runs = [run for place in places if (run := one(place)) is not None]
+    if not runs and any(_is_linear(place) for place in places):
+        raise UserError(
+            f"{folder} contains only the linear control, which is a linear layer on the inputs and "
+            "not the task's network, so there is nothing to audit: name the run of a rule"
+        )
     if not runs:
         raise UserError(
             f"{folder} contains no finished run: name a folder that `beyondprop train` or "
             "`beyondprop compare` wrote"
         )
     return runs
+
+
+def _is_linear(folder: Path) -> bool:
+    """Whether a folder contains the finished run of the linear control."""
+    record = forms.read_run(folder / RECORD)
+    return record is not None and record["status"] == "finished" and _of_linear(record)
+
+
+def _of_linear(record: Mapping[str, Any]) -> bool:
+    return bool(record["rule"]["name"] == LINEAR)
 
 
 def one(folder: Path) -> Trained | None:
@@ -182,7 +197,7 @@ def one(folder: Path) -> Trained | None:
         StorageError: Its files are damaged.
     """
     record = forms.read_run(folder / RECORD)
-    if record is None or record["status"] != "finished" or record["rule"]["name"] == LINEAR:
+    if record is None or record["status"] != "finished" or _of_linear(record):
         return None
     spec = read_spec(folder)
     if spec is None or any(key not in spec for key in KEYS):

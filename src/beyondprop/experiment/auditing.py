@@ -44,10 +44,12 @@ class Answered:
     Attributes:
         answer: The answer, as JSON values.
         line: The question with the answer's figures.
+        section: Name of the section.
     """
 
     answer: dict[str, Any]
     line: str
+    section: str
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,11 @@ class Question:
     def earlier(self) -> Answered | None:
         """Return the answer of an earlier call; a section that failed runs again."""
         kept = forms.read_kept(self.path, "answer", {}, self.asked)
-        return None if kept is None or "failed" in kept else Answered(kept, self.line(kept))
+        return None if kept is None or "failed" in kept else self.answered(kept)
+
+    def answered(self, answer: dict[str, Any]) -> Answered:
+        """Return an answer with its line in the log."""
+        return Answered(answer, self.line(answer), SECTIONS.make(self.section).name)
 
     def line(self, answer: dict[str, Any]) -> str:
         """Return a short line with the question and its figures, or why there are none."""
@@ -108,7 +114,7 @@ class Question:
                 answer = {"failed": str(error)}
         made = finite({"asked": self.asked, "answer": answer})
         write_json(self.path, made)
-        return Answered(dict(made["answer"]), self.line(made["answer"]))
+        return self.answered(dict(made["answer"]))
 
     def _answer(self, section: Section, progress: Progress) -> dict[str, Any]:
         check_installed(section)
@@ -173,9 +179,10 @@ def made(
         write_json(output / SPEC, given)
         before = sessions.begin(output, session(started))
         with Executor(output, shown, places.find(workers, spec.threads)) as executor:
+            told = Told()
             answers = [
-                answers_to(executor, "sections", asked),
-                answers_to(executor, "beside", two),
+                answers_to(executor, "sections", asked, told),
+                answers_to(executor, "beside", two, told),
             ]
         record: dict[str, Any] = finite(
             {
@@ -217,7 +224,26 @@ def own_name(folders: Sequence[Path]) -> str:
     return folder_name("audit", of_usual_task(runs).task, {run.name: run.digest for run in runs})
 
 
-def answers_to(executor: Executor, title: str, asked: Sequence[Question]) -> list[dict[str, Any]]:
+class Told:
+    """Returns the lines of answers for the log: of equal reasons for no answer, only the first."""
+
+    def __init__(self) -> None:
+        self._reasons = set[tuple[str, str]]()
+
+    def __call__(self, found: Answered) -> str:
+        """Return the line of an answer; empty if its section has told its reason before."""
+        if "failed" not in found.answer:
+            return found.line
+        reason = found.section, str(found.answer["failed"])
+        if reason in self._reasons:
+            return ""
+        self._reasons.add(reason)
+        return f"{found.line} (not repeated for other runs)"
+
+
+def answers_to(
+    executor: Executor, title: str, asked: Sequence[Question], told: Told
+) -> list[dict[str, Any]]:
     """Return the answer to each question, or why the question failed.
 
     The reason of an unexpected failure is not stored in the folder, so the question is asked again.
@@ -225,7 +251,7 @@ def answers_to(executor: Executor, title: str, asked: Sequence[Question]) -> lis
     if not asked:
         return []
     jobs = [Job(each.name, each.work, each.earlier) for each in asked]
-    outcomes = executor.perform(title, jobs, lambda found: str(found.line))
+    outcomes = executor.perform(title, jobs, told)
     return [
         {"failed": str(each.error)} if each.error is not None else each.value.answer
         for each in outcomes

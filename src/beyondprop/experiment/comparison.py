@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,7 @@ from uuid import uuid4
 from rich.progress import Progress
 
 from beyondprop import rules, tasks
-from beyondprop.errors import FAULTS
+from beyondprop.errors import FAULTS, UserError
 from beyondprop.experiment import forms, sessions
 from beyondprop.experiment.chance import chance
 from beyondprop.experiment.compared import COMPARISON, Comparison
@@ -52,7 +54,7 @@ from beyondprop.jobs import SERIAL, Executor, Job, Workers, places
 from beyondprop.jobs.place import Place
 from beyondprop.jobs.progress import bars
 from beyondprop.measure import find_all
-from beyondprop.registry import file_name
+from beyondprop.registry import Spec, dotted, file_name, label
 from beyondprop.tasks import Task
 
 SCHEMA = 2
@@ -95,8 +97,7 @@ def compare(
     find_all(spec.measures)
     with occupied(output):  # before anything in it is read: another process may add to it
         spec = grown(spec, output) if resume else expanded(spec)
-        for rule in spec.rules_or_default:
-            rules.make(rule)
+        check_distinct(spec.rules_or_default)
         more = added(spec, output) if resume else ""
         plan = plan_compare(spec, task, name)
         place = places.find(workers, plan.threads, accelerators(plan))
@@ -110,6 +111,24 @@ def compare(
                 return Comparison(made(plan, source, output, shown, place, started, more))
             finally:
                 loaded.cache_clear()
+
+
+def check_distinct(named: Sequence[Spec]) -> None:
+    """Check that rules can be built and differ, since equal ones would be counted twice.
+
+    Raises:
+        UserError: A rule cannot be built, or two specs name equal rules.
+    """
+    known: dict[str, Spec] = {}
+    for spec in named:
+        own = rules.make(spec).settings() | {"class": dotted.source(rules.make(spec))}
+        digest = json.dumps(own, sort_keys=True, default=repr)
+        first = known.setdefault(digest, spec)
+        if first is not spec:
+            raise UserError(
+                f"{label(first)} and {label(spec)} are the same rule, which would be trained and "
+                "counted twice: leave one of them out"
+            )
 
 
 def made(
@@ -177,7 +196,7 @@ def work(
         "seeds": list(plan.seeds),
         "spec": as_json(plan),
         "tuning": tuning,
-        "measures": {each.name: each.description().json() for each in find_all(plan.measures)},
+        "measures": described(plan),
         "chance": nothing,
         "no_linear": linear if isinstance(linear, str) else None,
         "rows": summarise(
@@ -188,6 +207,15 @@ def work(
             nothing["score"],
         ),
         "runs": records,
+    }
+
+
+def described(plan: ComparePlan) -> dict[str, Any]:
+    """Return the descriptions of the measures by name, without costs that are not measured."""
+    return {
+        each.name: each.description().json()
+        for each in find_all(plan.measures)
+        if plan.measure_cost or "step" not in each.traits.needs
     }
 
 

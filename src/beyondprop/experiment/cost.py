@@ -10,13 +10,12 @@ from rich.progress import Progress
 
 from beyondprop import rules
 from beyondprop.engine.untouched import generators_kept
-from beyondprop.errors import FAULTS, UserError
+from beyondprop.errors import FAULTS, UserError, one_line
 from beyondprop.experiment.plan import ComparePlan, factory
 from beyondprop.experiment.setup import torch_settings
 from beyondprop.jobs.progress import bar
 from beyondprop.measure import Step, Subject, find_all, rule_step
 from beyondprop.measure.base import given
-from beyondprop.registry.dotted import one_line
 from beyondprop.tasks import Samples, Task
 from beyondprop.tasks.order import drawn
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from beyondprop.core import Rule
-from beyondprop.errors import FAULTS, UserError
-from beyondprop.registry.dotted import one_line
+from beyondprop.errors import FAULTS, UserError, one_line
 from beyondprop.tasks import Task
 
 

@@ -12,14 +12,13 @@ from beyondprop import rules
 from beyondprop._torch.pytrees import leaves
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import generators_kept, untouched
-from beyondprop.errors import FAULTS, UserError
+from beyondprop.errors import FAULTS, UserError, one_line
 from beyondprop.experiment.assess import EVALUATION_BATCH
 from beyondprop.experiment.faults import fault_of
 from beyondprop.experiment.plan import ComparePlan, RunPlan
 from beyondprop.experiment.setup import augmented, build
 from beyondprop.experiment.solver import Features, Problem, Solution, in_precision, solve
 from beyondprop.experiment.source import Source
-from beyondprop.registry.dotted import one_line
 from beyondprop.slots import machine_of
 from beyondprop.tasks import Data, Samples, Split, Task, attached, call
 from beyondprop.tasks.order import order

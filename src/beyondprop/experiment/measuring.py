@@ -9,10 +9,9 @@ from typing import Any
 
 from beyondprop.engine.attach import attachment_of
 from beyondprop.engine.untouched import untouched, weights_kept
-from beyondprop.errors import FAULTS, UserError
+from beyondprop.errors import FAULTS, UserError, one_line
 from beyondprop.measure import Figures, Measure, Subject, find_all
 from beyondprop.registry import Spec
-from beyondprop.registry.dotted import one_line
 
 BRIEF = ("values", "blocks", "notes", "failure")
 """Parts of the figures that a record's curve contains; the record has the last figures in full."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from beyondprop import rules
 from beyondprop.engine.attachment import Attachment
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, one_line
 from beyondprop.experiment.fit import Fit
 from beyondprop.experiment.measuring import brief
 from beyondprop.experiment.plan import RunPlan, as_json
@@ -85,8 +85,7 @@ def solved(fitted: Fit | None) -> bool:
 
 def reason_of(error: BaseException) -> str:
     """Return why something failed, in one line."""
-    named = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    return " ".join(named.split())
+    return " ".join(str(error).split()) if isinstance(error, UserError) else one_line(error)
 
 
 def describe_task(task: Task, data: Data) -> dict[str, Any]:

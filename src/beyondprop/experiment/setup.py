@@ -20,7 +20,7 @@ from beyondprop._torch.weights import check_weights
 from beyondprop.engine.attach import attachment_of
 from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.untouched import generators_kept, untouched
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, one_line
 from beyondprop.experiment.faults import check_returned, fault_of, fault_of_rule
 from beyondprop.experiment.plan import ComparePlan, RunPlan, factory
 from beyondprop.measure.blocks import gradients_of_blocks
@@ -340,8 +340,7 @@ def _misfit(tried: str, last: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{tried}: {reason}{last}") from error
+        raise UserError(f"{tried}: {one_line(error)}{last}") from error
 
 
 def _describe(value: object) -> str:

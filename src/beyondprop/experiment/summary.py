@@ -112,8 +112,20 @@ def no_recovery(scores: Mapping[str, Mapping[int, float]], below: str | None) ->
     if high is None or low is None:
         return "intervals need at least two seeds"
     if high[0] <= low[1]:
-        return f"the 95% intervals of {UPPER} and {below} overlap, or {below} is better"
+        return not_above(below, reversed_=high[1] < low[0])
     return None
+
+
+def not_above(below: str, reversed_: bool) -> str:
+    """Return why there is no recovery if backprop is not clearly above the lower control.
+
+    Args:
+        below: The lower control.
+        reversed_: Whether its interval lies entirely above that of backprop.
+    """
+    if reversed_:
+        return f"{UPPER} is worse than {below}: the 95% interval of {below} lies above it"
+    return f"the 95% intervals of {UPPER} and {below} overlap"
 
 
 def recovered(

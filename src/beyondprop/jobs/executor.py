@@ -62,7 +62,8 @@ class Executor:
         Args:
             title: Title of the progress bar.
             jobs: Independent jobs.
-            told: Returns a line for a job's value, which is printed at the end of the job.
+            told: Returns a line for a job's value, which is printed at the end of the job; nothing
+                is printed if it is empty.
 
         Raises:
             StorageError: A file could not be written; the other jobs would fail, too.
@@ -80,7 +81,8 @@ class Executor:
                     if isinstance(outcome.error, StorageError):
                         raise outcome.error
                     done[outcome.name] = outcome
-                    self.tell(line(outcome, told))
+                    if said := line(outcome, told):
+                        self.tell(said)
                     self.progress.advance(shown)
         return [done[job.name] for job in jobs]
 

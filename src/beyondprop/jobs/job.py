@@ -8,8 +8,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from beyondprop.errors import FAULTS, UserError
-from beyondprop.registry.dotted import one_line
+from beyondprop.errors import FAULTS, UserError, one_line
 
 
 def nothing() -> None:

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 
 from rich.progress import Progress
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, one_line
 from beyondprop.jobs.board import board_of, reporting
 from beyondprop.jobs.job import Job, Outcome, attempt
 from beyondprop.jobs.lock import shared
-from beyondprop.registry.dotted import one_line
 
 ALONE = threading.Lock()
 """Lock of this process's job, because generators and threads are settings of the process."""

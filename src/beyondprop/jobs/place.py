@@ -8,10 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, one_line
 from beyondprop.jobs.job import Outcome
 from beyondprop.jobs.packing import Packed
-from beyondprop.registry.dotted import one_line
 
 ATTEMPTS = 3
 """Maximum number of attempts for a job whose worker dies."""

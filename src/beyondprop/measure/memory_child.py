@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from beyondprop.errors import FAULTS
+from beyondprop.errors import FAULTS, one_line
 from beyondprop.measure.base import Step
 
 Answer = tuple[int, int | None, str]
@@ -33,7 +33,7 @@ def run(connection: Connection, work: bytes, steps: int, device: str, threads: i
         else:
             connection.send(on_accelerator(work, steps))
     except FAULTS as error:  # whatever it is, report it to the parent
-        connection.send(f"{type(error).__name__}: {error}")
+        connection.send(one_line(error))
     finally:
         connection.close()
 

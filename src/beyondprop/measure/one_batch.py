@@ -17,12 +17,11 @@ from beyondprop.engine.attachment import Attachment
 from beyondprop.engine.blocks import blocks_ended
 from beyondprop.engine.graph import never_called
 from beyondprop.engine.untouched import untouched, weights_kept
-from beyondprop.errors import FAULTS, UserError
+from beyondprop.errors import FAULTS, UserError, one_line
 from beyondprop.measure.blocks import Batch, BlockGradients, gradients_of_blocks, runs_apart
 from beyondprop.measure.feedback import matrices
 from beyondprop.measure.isolation import isolation_on
 from beyondprop.measure.one_batch_report import BatchReport, BatchRow
-from beyondprop.registry.dotted import one_line
 from beyondprop.shapes import features_last
 
 Loss = Callable[[Any, Any], Tensor]

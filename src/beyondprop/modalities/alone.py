@@ -18,7 +18,7 @@ from beyondprop._torch.pytrees import form, leaves, replaced
 from beyondprop._torch.threads import threads_set
 from beyondprop._torch.weights import WEIGHTS, read_weights, weights
 from beyondprop.engine.untouched import generators_kept
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, one_line
 from beyondprop.files import StorageError, finite, read_json, write_bytes, write_json
 from beyondprop.jobs import SERIAL, Executor, Job, Workers, places, values
 from beyondprop.jobs.lock import held
@@ -31,7 +31,6 @@ from beyondprop.pieces.stopping import Stopping
 from beyondprop.pieces.training import ByLabels, Labelled, LabelledBatches, Recipe, taught, trained
 from beyondprop.pieces.unread import unread
 from beyondprop.registry import file_name
-from beyondprop.registry.dotted import one_line
 from beyondprop.registry.settings import plain
 
 RECORD = "record.json"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from beyondprop._torch.calling import call
 from beyondprop._torch.fused import unfused
 from beyondprop._torch.pytrees import form, leaves
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, one_line
 from beyondprop.neighbourhoods.calls import Call, check_resting, copied
 from beyondprop.neighbourhoods.candidates.base import Candidate
 from beyondprop.neighbourhoods.layout import Layout, layouts
@@ -57,7 +57,7 @@ def check_called(teacher: nn.Module, batch: Batch) -> None:
             call(teacher, copied(first(batch, 2)))
     except Exception as error:  # whatever the model's code does with other inputs
         kind = type(batch).__name__
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        told = one_line(error, 200)
         raise UserError(
             f"the teacher cannot be called with the first batch of the data, a {kind} ({told}): a "
             "batch contains only the teacher's inputs, without labels; wrap a loader of (inputs, "
@@ -120,7 +120,7 @@ def _read(
         try:
             found = outputs(model, batch)
         except Exception as error:  # whatever the model's code does with another module
-            raise _within(each, f"fails ({' '.join(str(error).split())[:200]})") from error
+            raise _within(each, f"fails ({one_line(error, 200)})") from error
         if not made[each].called:
             raise UserError(
                 f"'{each.name}' is not called by that name: the model also holds the module in "
@@ -206,7 +206,7 @@ def check_answer(student: nn.Module, call: Call) -> None:
         with unfused():
             found = form(call.of(student))
     except Exception as error:  # whatever the student's code does
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        told = one_line(error, 200)
         raise UserError(
             f"a {name} cannot be called like the teacher's piece ({told}): a student must take the "
             "same arguments"

@@ -10,8 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from beyondprop.errors import FAULTS, UserError, shown
-from beyondprop.registry.dotted import one_line
+from beyondprop.errors import FAULTS, UserError, one_line, shown
 from beyondprop.registry.limits import Limits
 from beyondprop.registry.spec import split
 from beyondprop.text import did_you_mean

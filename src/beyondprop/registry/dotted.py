@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from beyondprop.errors import FAULTS, UserError
+from beyondprop.errors import FAULTS, UserError, one_line
 from beyondprop.text import did_you_mean
 
 
@@ -57,10 +57,3 @@ def _import(name: str) -> ModuleType:
                 f"there is no module {error.name!r} in the current directory or installed"
             ) from error
         raise UserError(f"importing {name!r} failed: {one_line(error)}") from error
-
-
-def one_line(error: BaseException) -> str:
-    """Return the type and the message of an error in one line."""
-    if isinstance(error, SystemExit):
-        return f"it ends the program with sys.exit({error.code!r})"
-    return " ".join(f"{type(error).__name__}: {error}".split())

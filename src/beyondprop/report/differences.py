@@ -148,7 +148,8 @@ def _sides(pair: Difference) -> tuple[str, str]:
 
 def _by(pair: Difference, scores: ScoreFormat) -> str:
     half = (pair.interval.high - pair.interval.low) / 2
-    return f"{scores.bare(abs(pair.interval.value))} ± {scores.bare(half)}"
+    points = " points" * scores.percent
+    return f"{scores.bare(abs(pair.interval.value))} ± {scores.bare(half)}{points}"
 
 
 def over(first: str, second: str, by: str) -> str:

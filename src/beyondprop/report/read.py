@@ -10,14 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from beyondprop.errors import UserError
-from beyondprop.experiment.summary import score_interval
+from beyondprop.experiment.summary import not_above, score_interval
 from beyondprop.files import (
     finite,
 )
 from beyondprop.measure import Description, Figures
 from beyondprop.report.old_records import of_schema_1
 from beyondprop.report.records import (
-    BACKPROP,
     Comparison,
     Point,
     RuleRow,
@@ -60,13 +59,18 @@ def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Co
 
 def _without_recovery(found: Comparison) -> Comparison:
     """Return a comparison with overlapping controls, without recoveries of early records."""
-    why = f"the 95% intervals of {BACKPROP} and {found.below} overlap, or {found.below} is better"
+    why = not_above(found.below, found.reversed)
+    unclear = f"overlap, or {found.below} is better"  # the reason in records of earlier versions
     rows = [
         replace(
             row,
             recovery=None,
             recovery_interval=None,
-            recovery_reason=row.recovery_reason or why,
+            recovery_reason=(
+                row.recovery_reason
+                if row.recovery_reason and not row.recovery_reason.endswith(unclear)
+                else why
+            ),
         )
         for row in found.rows
     ]

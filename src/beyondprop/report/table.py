@@ -173,7 +173,8 @@ def caption(comparison: Comparison) -> str:
         next((size(n) for r in rows if (n := r.number("plain_memory_bytes"))), ""),
     ]
     own = f" ({', '.join(filter(None, plain))})" if any(plain) else ""
-    told.append(f"Step time and peak memory are relative to plain PyTorch backprop{own}.")
+    if any(column.cost for column in comparison.columns):
+        told.append(f"Step time and peak memory are relative to plain PyTorch backprop{own}.")
     if any(row.figures.get("step_quartiles") for row in rows):
         told.append("The range under a step time spans the middle half of its measurements.")
     # Rows from several records may differ.

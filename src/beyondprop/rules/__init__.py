@@ -71,8 +71,19 @@ OBJECTIVES: Registry[Objective] = Registry(
 OUTPUTS: Registry[OutputDistribution] = Registry("output", OutputDistribution, {})
 """Models of the loss at an output that inference moves, for predictive coding."""
 
+
+def _advice(name: str) -> str:
+    """Return what to do about an unknown name that people take for a rule."""
+    if name != "linear":
+        return ""
+    return (
+        "the linear model on the inputs is no rule, but part of every comparison: leave it out of "
+        "the rules"
+    )
+
+
 RULES: Registry[Rule] = Registry(
-    "rule", Rule, {}, key="rule", parts=(PROJECTIONS, OBJECTIVES, OUTPUTS)
+    "rule", Rule, {}, key="rule", parts=(PROJECTIONS, OBJECTIVES, OUTPUTS), advice=_advice
 )
 """Every rule in its usual form, by its short name."""
 

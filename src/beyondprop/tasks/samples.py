@@ -23,8 +23,7 @@ from torch.utils.data import (
 )
 
 from beyondprop._torch.pytrees import leaves, others, replaced
-from beyondprop.errors import FAULTS, UserError
-from beyondprop.registry.dotted import one_line
+from beyondprop.errors import FAULTS, UserError, one_line
 
 Rows = Tensor | slice
 """Selected samples: their numbers, ``(batch,)`` int64 on the CPU, or a slice."""

@@ -340,7 +340,19 @@ def test_list_says_how_tasks_of_files_are_written(capsys: pytest.CaptureFixture[
         ("compare --seeds 0 x", "--seeds expects a whole number, not 'x'"),
         ("compare --measure_cost maybe", "--measure_cost expects true or false, not 'maybe'"),
         ("compare --rules", "argument --rules: expected one argument"),
-        ("report", "the following arguments are required: folders"),
+        (
+            "report",
+            "beyondprop report: the following arguments are required: FOLDER; see beyondprop "
+            "report --help",
+        ),
+        (
+            "project --device lighton",
+            "beyondprop project: the following arguments are required: --inputs, --outputs; see "
+            "beyondprop project --help",
+        ),
+        ("audit", "beyondprop audit: the following arguments are required: RUN; see"),
+        ("track", "beyondprop track: the following arguments are required: FOLDER; see"),
+        ("check --rule dfa", "beyondprop check: the following arguments are required: MODEL; see"),
         ("train --config missing.yaml", "File does not exist"),
         ("train --epochs 0", "beyondprop: --epochs must be at least 1, not 0"),
         ("train --rule dfb", "unknown rule 'dfb'"),
@@ -385,7 +397,7 @@ def test_list_says_how_tasks_of_files_are_written(capsys: pytest.CaptureFixture[
         ("check digits-mlp --rule dfb", "unknown rule 'dfb'"),
         ("check nowhere:Model", "nowhere"),
         ("check nowhere:Model --input x", "--input"),
-        ("project --inputs 9", "the following arguments are required: outputs"),
+        ("project --inputs 9", "the following arguments are required: --outputs"),
         ("project --inputs x --outputs 9", "--inputs expects a number, not 'x'"),
         ("project --inputs 1.5 --outputs 9", "--inputs must be a whole number of at least 1"),
         ("project --inputs 1e99 --outputs 9", "--inputs must be a whole number"),

@@ -176,7 +176,9 @@ def test_the_log_has_a_short_line_of_each_question(compared: Path, tmp_path: Pat
     audit(asked("Sure", "Shy"), [compared], tmp_path / "a", progress=QUIET)
     said = (tmp_path / "a" / "log.txt").read_text().splitlines()
     assert any(re.search(r" sure: dfa, seed 0: sureness 0\.\d\d$", line) for line in said)
-    assert any(line.endswith(" shy: dfa, seed 0: it does not say") for line in said)
+    shy = [line for line in said if " shy: " in line]
+    told = " shy: backprop, seed 0: it does not say (not repeated for other runs)"
+    assert [line.endswith(told) for line in shy] == [True]
     assert any(
         line.endswith("dfa, seed 0 compared with backprop, seed 0: answered") for line in said
     )
@@ -272,6 +274,9 @@ def test_other_weights_are_asked_again(tmp_path: Path) -> None:
 def test_what_cannot_be_audited_is_told(compared: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="contains no finished run"):
         audit(asked("Sure"), [tmp_path], tmp_path / "a", progress=QUIET)
+    linear = compared / "runs" / "linear-seed0"
+    with pytest.raises(UserError, match="linear-seed0 contains only the linear control"):
+        audit(asked("Sure"), [linear], tmp_path / "a", progress=QUIET)
     with pytest.raises(UserError, match="unknown section"):
         audit(AuditSpec(sections=("none",)), [compared], tmp_path / "a", progress=QUIET)
     with pytest.raises(UserError, match="named twice"):

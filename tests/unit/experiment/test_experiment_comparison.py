@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from beyondprop.files import (
     StorageError,
     read_json,
 )
+from beyondprop.registry import label
+from beyondprop.report import render
 
 SPEC = CompareSpec(
     rules=("frozen", "dfa", "backprop"),
@@ -373,3 +376,42 @@ def test_the_losses_of_a_task_are_used(tmp_path: Path) -> None:
     spec = replace(SPEC, rules=("backprop",), seeds=(0,), learning_rates=(0.01,))
     found = compare(spec, tmp_path / "c", task=replace(BLOBS, loss=loss, load=lambda _: blobs()))
     assert found["runs"][0]["test"]["loss"] == 7
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("dfa", {"rule": "dfa", "projection": "by-size"}),
+        (
+            {"rule": "dfa", "projection": "photonic"},
+            {"rule": "dfa", "projection": {"photonic": {"device": "lighton-opu"}}},
+        ),
+    ],
+)
+def test_equal_rules_are_refused_since_both_would_be_counted(
+    one: Any, two: Any, tmp_path: Path
+) -> None:
+    why = f"{label(one)} and {label(two)} are the same rule"
+    with pytest.raises(UserError, match=re.escape(why)):
+        compare(replace(SPEC, rules=("backprop", one, two)), tmp_path / "c", task=BLOBS)
+    assert not (tmp_path / "c").exists()
+
+
+def test_rules_that_differ_in_a_part_are_no_equals() -> None:
+    comparison.check_distinct(["backprop", "dfa", {"rule": "dfa", "projection": "dense"}, "frozen"])
+    comparison.check_distinct([{"rule": "experiment_rules:Breaks", "where": "x"}, "kp", "fa"])
+
+
+def test_the_linear_model_is_part_of_every_comparison(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^unknown rule 'linear'; .* part of every comparison"):
+        compare(replace(SPEC, rules=("dfa", "linear")), tmp_path / "c", task=BLOBS)
+
+
+def test_costs_that_are_not_measured_have_no_column(found: dict[str, Any]) -> None:
+    assert found["spec"]["measures"] == list(SPEC.measures)
+    assert not {"step-time", "memory"} & set(found["measures"])
+    assert {"alignment", "isolation", "probe"} <= set(found["measures"])
+    page = render(found)
+    assert "against cost" not in page
+    assert "Step time" not in page
+    assert "step" not in {column.header for column in table(found).columns}

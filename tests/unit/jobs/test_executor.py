@@ -82,13 +82,15 @@ def test_what_came_of_each_is_said_and_kept(executor: Executor) -> None:
     executor.perform("told", [job("a", square, 5), job("b", breaks)], lambda v: f"it is {v}")
     for text in (said(executor), (executor.folder / "log.txt").read_text()):
         assert "it is 25\n" in text
-        assert "b failed: ValueError: no luck\n" in text
+        assert "b failed: ValueError: no luck (job_work.py, line 38)\n" in text
 
 
 def test_a_job_that_fails_is_named_and_the_others_go_on(executor: Executor) -> None:
     outcomes = executor.perform("some", [job("a", breaks), job("b", square, 2)])
     assert [outcome.value for outcome in outcomes] == [None, 4]
-    with pytest.raises(UserError, match=r"1 of 2 jobs failed .*\(a: ValueError: no luck\)"):
+    with pytest.raises(
+        UserError, match=r"1 of 2 jobs failed .*\(a: ValueError: no luck \(job_work.py, line 38\)\)"
+    ):
         values(outcomes)
 
 

@@ -33,9 +33,9 @@ def test_real_differences_are_told_from_noise() -> None:
     )
     by = "t-tests paired by seed, 95%, after Holm's correction for 3 pairs"
     assert told[0].startswith(f"Significant differences ({by})")
-    assert "backprop over DFA (by 4.9 ± 0.2)" in told[0]
+    assert "backprop over DFA (by 4.9 ± 0.2 points)" in told[0]
     assert len(told) == 2
-    assert told[1] == "No significant difference: DFA and DRTP (0.0 ± 0.3)."
+    assert told[1] == "No significant difference: DFA and DRTP (0.0 ± 0.3 points)."
 
 
 def test_differences_of_controls_come_first() -> None:
@@ -46,7 +46,7 @@ def test_differences_of_controls_come_first() -> None:
             dfa=[0.99, 0.992, 0.989, 0.991],
         )
     )
-    assert "pairs): backprop over frozen (by 4.9 ± 0.2), DFA over frozen" in told[0]
+    assert "pairs): backprop over frozen (by 4.9 ± 0.2 points), DFA over frozen" in told[0]
 
 
 def test_few_seeds_say_so() -> None:

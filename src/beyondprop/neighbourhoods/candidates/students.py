@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from beyondprop._torch.modules import is_made
 from beyondprop._torch.pytrees import leaves
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, one_line
 from beyondprop.neighbourhoods.calls import Call, copied
 from beyondprop.registry.limits import Limits
 
@@ -97,7 +97,7 @@ def fitting(name: str, student: nn.Module, call: Call) -> nn.Module:
     except Exception as error:  # the piece's code may do anything with a replaced layer
         raise UserError(
             f"'{name}' cannot be built from this {type(student).__name__}: its own code relies on "
-            f"what was replaced ({' '.join(f'{type(error).__name__}: {error}'.split())[:200]})"
+            f"what was replaced ({one_line(error, 200)})"
         ) from error
     wanted, found = ([_form(each) for each in leaves(value)] for value in (call.output, given))
     if wanted != found:

@@ -25,12 +25,19 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 400, 260
 
 
-def score_against_cost(comparison: Comparison, styles: Mapping[str, Style], prefix: str) -> Exhibit:
-    """Return the test score against every measured cost, relative to backprop."""
+def score_against_cost(
+    comparison: Comparison, styles: Mapping[str, Style], prefix: str
+) -> Exhibit | None:
+    """Return the test score against every measured cost, relative to backprop; None if no cost was
+    asked for.
+    """
     scores = ScoreFormat.of(comparison.task)
     title = f"{capital(scores.metric)} against cost"
+    costs = [column for column in comparison.columns if column.cost]
+    if not costs:
+        return None
     panels, missing = [], []
-    for i, cost in enumerate(column for column in comparison.columns if column.cost):
+    for i, cost in enumerate(costs):
         rows = [
             row
             for row in comparison.rows
@@ -44,7 +51,7 @@ def score_against_cost(comparison: Comparison, styles: Mapping[str, Style], pref
         return Exhibit(title, missing="No rule has both a test score and a measured cost.")
     caption = "Up is better, left is cheaper. The vertical line is plain PyTorch backprop (1×)."
     if any(row.spread is not None for row in comparison.rows):
-        caption += " Bars have the width of ± in the table."
+        caption += " Error bars show the ± of the table."
     if _controls(comparison):
         caption += " The grey band lies between the two controls."
     if missing:

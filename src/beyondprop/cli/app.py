@@ -176,7 +176,7 @@ def parser() -> Parser:
     whole.add_argument("--version", action="version", version=f"beyondprop {version('beyondprop')}")
     commands = whole.add_subcommands(metavar="command")
     for name, module in COMMANDS.items():
-        commands.add_subcommand(name, module.parser(), help=module.HELP)
+        whole.add_command(commands, name, module.parser(), module.HELP)
     return whole
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from argparse import _SubParsersAction as Subcommands
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -54,12 +53,22 @@ SpecT = TypeVar("SpecT")
 
 
 class Parser(ArgumentParser):
-    """An argument parser that reports an error in one sentence and exits with code 2."""
+    """An argument parser that reports an error in one sentence and exits with code 2.
+
+    Attributes:
+        commands: The parsers of its commands by name.
+    """
 
     def __init__(self, **settings: Any) -> None:
+        self.commands = dict[str, Parser]()
         super().__init__(
             allow_abbrev=False, formatter_class=Help, **settings | {"parser_mode": MODE}
         )
+
+    def add_command(self, commands: Any, name: str, parser: Parser, text: str) -> None:
+        """Add the parser of a command, with the line of the help on it."""
+        commands.add_subcommand(name, parser, help=text)
+        self.commands[name] = parser
 
     @property
     def flags(self) -> list[str]:
@@ -89,29 +98,31 @@ class Parser(ArgumentParser):
         if not command.startswith("beyondprop"):  # the parser of a setting with fields
             command = "beyondprop"
         if missing := REQUIRED.match(message):  # raised by the parser of all commands
-            name, shown_names = self._as_in_help(missing[1].split(", "))
-            command, message = " ".join([command, *name]), f"{REQUIRES}{', '.join(shown_names)}"
+            name, arguments = self._missing(missing[1].split(", "))
+            command, message = " ".join([command, *name]), f"{REQUIRES}{', '.join(arguments)}"
         told = plain(message, TYPED.get())
         sys.stderr.write(f"{command}: {told}; see {command} --help\n")
         sys.exit(2)
 
-    def _as_in_help(self, keys: Sequence[str]) -> tuple[list[str], list[str]]:
+    def _missing(self, keys: Sequence[str]) -> tuple[list[str], list[str]]:
         """Return the command that requires arguments, and their names as its help shows them.
 
         Args:
             keys: The names in this parser: "project.inputs" is the argument "inputs" of "project".
         """
         command, asked = list[str](), self
-        commands = next((each for each in self._actions if isinstance(each, Subcommands)), None)
-        if commands is not None and "." in keys[0]:
-            command = [keys[0].partition(".")[0]]
-            asked = commands.choices[command[0]]
-        names = {
-            each.dest: each.option_strings[-1] if each.option_strings else str(each.metavar)
-            for each in asked._actions
-        }
+        name = keys[0].partition(".")[0]
+        if name in self.commands:
+            command, asked = [name], self.commands[name]
         plain_keys = [key.removeprefix(".".join([*command, ""])) for key in keys]
-        return command, [names.get(key, key) for key in plain_keys]
+        return command, [asked.as_in_help(key) for key in plain_keys]
+
+    def as_in_help(self, key: str) -> str:
+        """Return an argument as the help shows it: "--inputs" for "inputs", RUN for "runs"."""
+        if key in self.flags:
+            return f"--{key}"
+        words = re.findall(r"\b[A-Z]+\b", self.format_usage())
+        return next((word for word in words if key.upper() in (word, f"{word}S")), key)
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,6 +14,7 @@ from uuid import uuid4
 from rich.progress import Progress
 
 from beyondprop import rules, tasks
+from beyondprop.core import Rule
 from beyondprop.errors import FAULTS, UserError
 from beyondprop.experiment import forms, sessions
 from beyondprop.experiment.chance import chance
@@ -54,7 +56,7 @@ from beyondprop.jobs import SERIAL, Executor, Job, Workers, places
 from beyondprop.jobs.place import Place
 from beyondprop.jobs.progress import bars
 from beyondprop.measure import find_all
-from beyondprop.registry import Spec, dotted, file_name, label
+from beyondprop.registry import Spec, file_name, label
 from beyondprop.tasks import Task
 
 SCHEMA = 2
@@ -119,16 +121,22 @@ def check_distinct(named: Sequence[Spec]) -> None:
     Raises:
         UserError: A rule cannot be built, or two specs name equal rules.
     """
-    known: dict[str, Spec] = {}
-    for spec in named:
-        own = rules.make(spec).settings() | {"class": dotted.source(rules.make(spec))}
-        digest = json.dumps(own, sort_keys=True, default=repr)
-        first = known.setdefault(digest, spec)
-        if first is not spec:
+    made = [(spec, rules.make(spec)) for spec in named]
+    for (one, rule), (two, other) in combinations(made, 2):
+        if _equal(rule, other):
             raise UserError(
-                f"{label(first)} and {label(spec)} are the same rule, which would be trained and "
+                f"{label(one)} and {label(two)} are the same rule, which would be trained and "
                 "counted twice: leave one of them out"
             )
+
+
+def _equal(rule: Rule, other: Rule) -> bool:
+    """Whether two rules are certainly equal; False if they can't be compared."""
+    try:
+        same = rule.settings() == other.settings() and rule == other
+        return is_dataclass(rule) and bool(same)
+    except Exception:  # own rules can hold anything, such as tensors
+        return False
 
 
 def made(

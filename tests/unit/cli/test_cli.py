@@ -492,6 +492,36 @@ def test_a_rule_that_breaks_when_it_is_attached_is_one_sentence(
     assert not list(here.iterdir())
 
 
+OWN_RULE = """
+from beyondprop.core import SignalRule, Traits
+
+class Mine(SignalRule):
+    name = "mine"
+    traits = Traits(needs={"error"}, exact_at_output=True)
+
+    def signal(self, at):
+        if at.state.get("x") is None:
+            return {}["meen"]
+"""
+
+
+def test_an_error_in_ones_own_rule_has_its_place(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "own_rule.py").write_text(OWN_RULE)
+    monkeypatch.delitem(sys.modules, "own_rule", raising=False)
+    rule, why = "own_rule:Mine", "KeyError: 'meen' (own_rule.py, line 10)"
+    check = ["check", "experiment_tasks:network", "--rule", rule, "--input", "7", "4"]
+    assert f"one batch could not be run: {why}" in refused(check, capsys)
+    words = ["--task", "experiment_tasks:BLOBS", "--epochs", "1", "--output", "folder"]
+    main(["compare", "--rules", "backprop", rule, "--seeds", "0", "--lr", "0.01", *words])
+    assert why in capsys.readouterr().out
+    failed = json.loads(
+        (here / "folder" / "runs" / "own_rule-Mine-seed0" / "record.json").read_text()
+    )
+    assert failed["reason"].endswith(why)
+
+
 def test_every_problem_with_the_blocks_is_said(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,7 @@ SPEC = CompareSpec(
 )
 
 
+HERE = Path(__file__).name
 FAILED = "the model of task blobs failed"
 
 
@@ -241,7 +242,7 @@ def test_a_failed_run_is_tried_again_on_resume(tmp_path: Path) -> None:
     task = replace(BLOBS, model=failing(1))
     found = compare(spec, tmp_path / "c", task=task)
     assert [run["status"] for run in found["runs"]] == ["failed", "finished", "finished"]
-    assert found["runs"][0]["reason"] == f"{FAILED}: MemoryError: no room"
+    assert found["runs"][0]["reason"] == f"{FAILED}: MemoryError: no room ({HERE}, line 234)"
     again = compare(spec, tmp_path / "c", resume=True, task=task)
     assert [run["status"] for run in again["runs"]] == ["finished"] * 3
     assert again["runs"][1] == found["runs"][1]
@@ -253,7 +254,10 @@ def test_a_failed_trial_counts_as_such(tmp_path: Path) -> None:
     statuses = [t["status"] for t in found["tuning"]["trials"]]
     assert statuses[0] == "failed"
     assert "failed" not in statuses[1:]
-    assert found["tuning"]["trials"][0]["reason"] == f"{FAILED}: MemoryError: no room"
+    assert (
+        found["tuning"]["trials"][0]["reason"]
+        == f"{FAILED}: MemoryError: no room ({HERE}, line 234)"
+    )
 
 
 def test_a_full_disk_is_no_fault_of_a_rule(
@@ -279,6 +283,7 @@ def test_a_rule_that_breaks_when_it_is_attached_is_recorded_and_the_others_go_on
     backprop, failed, _linear = found["runs"]
     assert (backprop["status"], failed["status"]) == ("finished", "failed")
     why = f"attaching the rule breaks-in-{where} failed: KeyError: '{where}\\nof a user's own'"
+    why += " (experiment_rules.py, line 70)"
     assert failed["reason"].replace('"', "'") == why
     with pytest.raises(UserError, match=f"attaching the rule breaks-in-{where} failed"):
         compare(replace(spec, rules=(own,)), tmp_path / "alone", task=BLOBS)
@@ -381,7 +386,7 @@ def test_the_losses_of_a_task_are_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("one", "two"),
     [
-        ("dfa", {"rule": "dfa", "projection": "by-size"}),
+        ("dfa", {"rule": "dfa", "projection": {"by-size": {"shared": True}}}),
         (
             {"rule": "dfa", "projection": "photonic"},
             {"rule": "dfa", "projection": {"photonic": {"device": "lighton-opu"}}},

@@ -563,7 +563,7 @@ def test_the_diverging_step_is_named(run_folder: Path) -> None:
         (
             WRONG_CLASSES,
             r"loss of task wrong-classes does not fit: outputs \(16, 2\) float32, targets \(16,\) "
-            "int64: Target 2 is out of bounds",
+            "int64: IndexError: Target 2 is out of bounds",
         ),
         (
             replace(BLOBS, loss=lambda outputs, _: outputs),
@@ -602,7 +602,7 @@ def test_a_batch_too_small_for_the_model_is_found_before_training(run_folder: Pa
         return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
 
     with pytest.raises(
-        UserError, match=r"inputs \(1, 4\) float32: Expected more than 1 value"
+        UserError, match=r"inputs \(1, 4\) float32: ValueError: Expected more than 1 value"
     ) as one:
         train(RunSpec(batch_size=59), run_folder, task=replace(BLOBS, model=normed))
     last = "60 training samples leave a last batch of 1: choose another batch_size than 59"

@@ -245,6 +245,11 @@ def test_a_rule_without_a_finished_run_keeps_its_line() -> None:
         assert section(page, title).all("p", class_="missing")
 
 
+def test_the_caption_says_what_error_bars_are() -> None:
+    shown = section(report.render(realistic()), "Accuracy against cost")
+    assert "Error bars show the ± of the table." in shown.text
+
+
 def test_frozen_is_not_drawn_among_alignments_and_backprop_only_alone() -> None:
     shown = section(report.render(comparison(epochs=2)), "Alignment with the true gradient")
     labels = [svg.attributes["aria-label"] or "" for svg in shown.all("svg", role="img")]

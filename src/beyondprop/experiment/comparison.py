@@ -132,9 +132,10 @@ def check_distinct(named: Sequence[Spec]) -> None:
 
 def _equal(rule: Rule, other: Rule) -> bool:
     """Whether two rules are certainly equal; False if they can't be compared."""
+    if not is_dataclass(type(rule)):  # its settings may not contain all that it holds
+        return False
     try:
-        same = rule.settings() == other.settings() and rule == other
-        return is_dataclass(rule) and bool(same)
+        return bool(rule.settings() == other.settings() and rule == other)
     except Exception:  # own rules can hold anything, such as tensors
         return False
 
@@ -204,7 +205,7 @@ def work(
         "seeds": list(plan.seeds),
         "spec": as_json(plan),
         "tuning": tuning,
-        "measures": described(plan),
+        "measures": {each.name: each.description().json() for each in find_all(plan.measures)},
         "chance": nothing,
         "no_linear": linear if isinstance(linear, str) else None,
         "rows": summarise(
@@ -215,15 +216,6 @@ def work(
             nothing["score"],
         ),
         "runs": records,
-    }
-
-
-def described(plan: ComparePlan) -> dict[str, Any]:
-    """Return the descriptions of the measures by name, without costs that are not measured."""
-    return {
-        each.name: each.description().json()
-        for each in find_all(plan.measures)
-        if plan.measure_cost or "step" not in each.traits.needs
     }
 
 

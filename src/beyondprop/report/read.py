@@ -47,7 +47,7 @@ def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Co
             spec=dict(record.get("spec") or {}),
             tuning=_tuning(record.get("tuning") or {}),
             provenance=dict(record.get("provenance") or {}),
-            measures=tuple(map(Description.read, (record.get("measures") or {}).values())),
+            measures=_descriptions(record),
             chance=number((record.get("chance") or {}).get("score")),
             chance_of=str((record.get("chance") or {}).get("of") or ""),
             no_linear=record.get("no_linear"),
@@ -55,6 +55,14 @@ def read_comparison(record: Mapping[str, Any], source: str = "the record") -> Co
         return _without_recovery(found) if found.overlap else found
     except UNREADABLE as error:
         raise unreadable(source, "comparison", error) from error
+
+
+def _descriptions(record: Mapping[str, Any]) -> tuple[Description, ...]:
+    """Return the measures of a comparison, without costs that were switched off."""
+    found = tuple(map(Description.read, (record.get("measures") or {}).values()))
+    if (record.get("spec") or {}).get("measure_cost") is not False:
+        return found
+    return tuple(each for each in found if not any(column.cost for column in each.columns))
 
 
 def _without_recovery(found: Comparison) -> Comparison:

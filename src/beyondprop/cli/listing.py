@@ -146,7 +146,7 @@ def details(name: str, known: Sequence[Registry[Any]]) -> str:
         kinds = ", ".join(called(registry) for registry in known)
         if isinstance(function, type) or not callable(function):
             what = "class" if isinstance(function, type) else type(function).__name__
-            raise UserError(f"{name} is a {what}, and none of these: {kinds}")
+            raise UserError(f"{name} is a {what}, but not one of these: {kinds}")
         text = shown(f"function {name}", first_line(function), arguments_of(function))
         return f"{text}\n  It is none of these itself, but may return one: {kinds}"
     if not found and not plain:

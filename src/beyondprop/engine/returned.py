@@ -1,7 +1,7 @@
 """Checks of what a rule returns: the state of a block, and its signal."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -18,10 +18,10 @@ class FixedState(dict[str, Tensor]):
 
     def __init__(self, tensors: Mapping[str, Tensor], rule: str) -> None:
         super().__init__(tensors)
-        self.rule = rule
+        self.rule, self.names = rule, frozenset(tensors)
 
     def __setitem__(self, name: str, tensor: Tensor) -> None:
-        if name not in self:
+        if name not in self.names:
             raise UserError(
                 f"{self.rule} adds {shown(name)} to its state after start: return this tensor "
                 "from start, so that checkpoints, copies and measures include it"
@@ -38,6 +38,10 @@ class FixedState(dict[str, Tensor]):
         """Replace tensors of the state."""
         for name, tensor in dict(*others, **tensors).items():
             self[name] = tensor
+
+    def __ior__(self, others: Any) -> Self:  # type: ignore[misc, override]
+        self.update(others)
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FixedState, (dict(self), self.rule)

@@ -126,8 +126,8 @@ class PhotonicProjection(Shareable):
         """Yield a remark if only the ideal matrix was used so far, without light."""
         if not self.clock.shots and any(isinstance(each, Tensor) for each in self._drawn.values()):
             yield (
-                "is the ideal matrix of the photonic device, without encoding and noise: this rule "
-                "does not project by light, as DirectFeedbackAlignment does"
+                "is the ideal matrix of the photonic device, without encoding and noise; "
+                "this rule does not project by light, but DirectFeedbackAlignment does"
             )
 
     def settings(self) -> dict[str, Any]:

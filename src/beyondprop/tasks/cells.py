@@ -20,6 +20,9 @@ MISSING = BLANK | {"na", "n/a", "nan", "null", "none"}
 EXACT = 2**53
 """Below it every whole number has a float of its own; this one shares its float with the next."""
 
+SEVERAL = 4
+"""From so many different numbers on, a single text next to them marks a missing value."""
+
 GROUPED = re.compile(r"[+-]?\d{1,3}(?:[,.'’\s_]\d{3})+(?:[.,]\d+)?")
 """A number with separators of thousands, such as 1,234.5."""
 
@@ -82,7 +85,7 @@ def check_numbers(name: str, cells: Sequence[str], file: str, otherwise: str) ->
             raise UserError(
                 f"{file}: column {shown(name)} holds {shown(cell)}, in row {row}, and a 64-bit "
                 f"float cannot store all its digits: {otherwise}{', or ' if otherwise else ''}"
-                f"write a measured value as {float(cell):g}"
+                f"write a measured value as {float(cell):.16e}"
             )
 
 
@@ -104,8 +107,8 @@ def _odd(cells: Sequence[str]) -> set[str]:
     """Return the cells that do not belong in a column that is almost numbers.
 
     A column is almost numbers if more than half of its cells are numbers, however they are written,
-    or if all texts in it are the same, such as "-" for a missing value. An infinite number counts
-    as neither.
+    or if it has several different numbers and a single text, such as "-" for a missing value. An
+    infinite number counts as neither.
     """
     counts = Counter(cell for cell in cells if not is_missing(cell))
     odd = {cell for cell in counts if number(cell) is None}
@@ -113,7 +116,7 @@ def _odd(cells: Sequence[str]) -> set[str]:
     texts = {cell for cell in odd - written if _float(cell) is None}
     numbers = (counts.keys() - odd) | written
     many = sum(counts[cell] for cell in numbers) > sum(counts[cell] for cell in texts)
-    alone = len(texts) == 1 and len(numbers) > 1
+    alone = len(texts) == 1 and len(numbers) >= SEVERAL
     return odd if many or alone or not texts else set()
 
 

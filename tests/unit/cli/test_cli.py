@@ -383,7 +383,7 @@ def test_list_says_how_tasks_of_files_are_written(capsys: pytest.CaptureFixture[
         ("train --task digit-mlp", "cifar-resnet20, ...; beyondprop list tasks shows all\n"),
         ("list rule", "photonic devices, schedules, devices: beyondprop list shows them; did you "),
         ("list scheduls", "did you mean 'schedules'?"),
-        ("list torch.nn:Linear", "torch.nn:Linear is a class, and none of these: rule, task, "),
+        ("list torch.nn:Linear", "torch.nn:Linear is a class, but not one of these: rule, task, "),
         ("check digits-mlp --data missing", "the folder missing does not exist: correct --data"),
         ("train --device abacus", "device 'abacus' cannot be used here"),
         ("list dfb", "there is no 'dfb' among the rules, tasks, projections, objectives"),

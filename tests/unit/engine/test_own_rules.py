@@ -115,6 +115,17 @@ def test_a_state_that_grows_after_start_is_refused_and_one_from_start_is_whole()
         )
 
 
+def test_a_state_takes_back_what_start_returned_and_nothing_else():
+    model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2))
+    handle = bp.attach(model, Remembers({"mean": torch.zeros(5)}))
+    state = handle.passes.taught[handle.blocks[0]].state
+    state["mean"] = state.pop("mean") + 1
+    state |= {"mean": state["mean"] + 1}
+    assert state["mean"].tolist() == [2.0] * 5
+    with pytest.raises(bp.UserError, match="adds 'other'"):
+        state |= {"other": torch.ones(1)}
+
+
 @pytest.mark.parametrize(
     "begun", [torch.zeros(3), nn.Linear(2, 2), {"mean": 1.0}, {0: torch.ones(1)}, None]
 )

@@ -30,10 +30,10 @@ from beyondprop.core import (
     SignalRule,
 )
 from beyondprop.engine.joint import Exchange, Joint
-from beyondprop.engine.returned import checked, state_of
+from beyondprop.engine.rule_state import state_of
 from beyondprop.engine.scale import unscaled
 from beyondprop.engine.walk import is_hidden, that_teach
-from beyondprop.errors import UserError
+from beyondprop.errors import UserError, shown
 from beyondprop.shapes import (
     NODES,
     SOURCE,
@@ -495,6 +495,21 @@ class LossEnd(End):
     def key(self) -> Hashable:
         """Return a key shared by ends with the same gradient."""
         return LossEnd, self.dtype, self.device
+
+
+def checked(signal: object, at: At) -> Tensor:
+    """Return a rule's signal.
+
+    Raises:
+        UserError: It is not a tensor of the shape of the block's output.
+    """
+    if isinstance(signal, Tensor) and signal.shape == at.shape:
+        return signal
+    found = f"shape {tuple(signal.shape)}" if isinstance(signal, Tensor) else shown(signal)
+    raise UserError(
+        f"the signal of {type(at.block.rule).__name__} for block '{at.block.name}' must be a "
+        f"tensor of shape {tuple(at.shape)}, that of the block's output (at.shape), not {found}"
+    )
 
 
 def _side_by_side(found: Sequence[Tensor]) -> Tensor | None:

@@ -16,7 +16,7 @@ from beyondprop._torch.tracing import check_run, no_second_derivative, refuse_ex
 from beyondprop.core import ForwardPass, ModelCall, ModelResult, ModelRule
 from beyondprop.engine.detach import check_not_taught
 from beyondprop.engine.passes import Passes
-from beyondprop.engine.returned import state_of
+from beyondprop.engine.rule_state import state_of
 from beyondprop.engine.scale import ScaleWatch, unscaled
 from beyondprop.errors import UserError
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from beyondprop._torch.modules import resting
 from beyondprop.core import AtWeight, Block, LayerRule, Mode
 from beyondprop.engine.covering import covering
-from beyondprop.engine.returned import state_of
+from beyondprop.engine.rule_state import state_of
 from beyondprop.errors import UserError
 from beyondprop.layers import AtWeights, is_made_of, is_transposed
 from beyondprop.random.streams import stream_of

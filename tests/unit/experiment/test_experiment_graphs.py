@@ -90,6 +90,6 @@ def test_the_head_of_attention_is_trained_by_steps(tmp_path: Path) -> None:
     (run,) = runs_of(found, "frozen")
     assert run["status"] == "finished"
     assert run["head"] == (
-        "trained by steps: the parameters trained from the last block, conv2, are not one "
-        "nn.Linear's"
+        "trained by steps: the parameters trained from the last block, conv2, are not those of "
+        "a single nn.Linear"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -202,7 +203,8 @@ def test_anybodys_measure_is_taken_and_one_that_fails_is_recorded() -> None:
     row = summarise(["x"], [{**RUN, "measures": found}], {}, names)[0]
     assert row["widest"] == found["widest"]["values"]["widest"]
     failed = measuring.of_run(Subject(handle=handle), [], True, [f"{__name__}:Fails"])
-    assert failed["widest"]["failure"] == "ZeroDivisionError: nothing to see"
+    why = r"ZeroDivisionError: nothing to see \(test_experiment_measuring\.py, line \d+\)"
+    assert re.fullmatch(why, failed["widest"]["failure"])
 
 
 class Careless(Measure):

@@ -258,7 +258,11 @@ class Asserting(Outer):
     ("kind", "why"),
     [
         (Listed, "'one' is not called by that name: .* such as a plain list"),
-        (Tied, r"for 'one' the model fails \(it uses 'weight'\): it uses the inside"),
+        (
+            Tied,
+            r"for 'one' the model fails \(AttributeError: it uses 'weight' "
+            r"\(test_split\.py, line \d+\)\): it uses the inside",
+        ),
         (Ignoring, "what 'one' returns does not reach the model's output"),
         (Asserting, "for 'one' the model fails"),
     ],

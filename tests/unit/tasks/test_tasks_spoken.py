@@ -152,7 +152,7 @@ def test_arrays_that_do_not_fit_one_another_are_told(tmp_path: Path, changed: An
 
 
 def test_the_summary_says_who_speaks_where() -> None:
-    assert "of six speakers four are for training" in SPOKEN_DIGITS.summary
+    assert "four of the six speakers for training" in SPOKEN_DIGITS.summary
     assert len(NAMES) == len(set(NAMES)) == 6
 
 

@@ -1,11 +1,11 @@
-"""Checks of what a rule returns: the state of a block, and its signal."""
+"""The state that a rule returns for a block, and its check."""
 
 from collections.abc import Mapping
 from typing import Any, Self
 
 from torch import Tensor
 
-from beyondprop.core import At, Rule, State
+from beyondprop.core import Rule, State
 from beyondprop.errors import UserError, shown
 
 
@@ -61,19 +61,4 @@ def state_of(rule: Rule, found: object) -> State:
     raise UserError(
         f"start of {name} must return a dict of tensors by name, such as "
         f'{{"mean": torch.zeros(3)}}, not {shown(found)}'
-    )
-
-
-def checked(signal: object, at: At) -> Tensor:
-    """Return a rule's signal.
-
-    Raises:
-        UserError: It is not a tensor of the shape of the block's output.
-    """
-    if isinstance(signal, Tensor) and signal.shape == at.shape:
-        return signal
-    found = f"shape {tuple(signal.shape)}" if isinstance(signal, Tensor) else shown(signal)
-    raise UserError(
-        f"the signal of {type(at.block.rule).__name__} for block '{at.block.name}' must be a "
-        f"tensor of shape {tuple(at.shape)}, that of the block's output (at.shape), not {found}"
     )

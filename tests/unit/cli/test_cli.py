@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from zlib import crc32
 
@@ -279,7 +280,13 @@ def test_list_shows_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         ("opu", ["device opu: a simulated photonic co-processor"]),
         ("gaussian", ["draw gaussian: "]),
         ("narrower", ["candidate narrower: "]),
-        ("tensorboard", ["tracker tensorboard: "]),
+        pytest.param(
+            "tensorboard",
+            ["tracker tensorboard: "],
+            marks=pytest.mark.skipif(
+                find_spec("tensorboard") is None, reason="needs the extra track"
+            ),
+        ),
     ],
 )
 def test_list_answers_names_of_every_kind(
